@@ -1,0 +1,1 @@
+//! What was spent, on what, and how well the prompt cache did.
