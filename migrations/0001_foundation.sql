@@ -93,7 +93,7 @@ CREATE TABLE operations (
     balance_before   numeric(20, 6),
     job              jsonb,
     request_id       text,
-    result           jsonb,
+    result           text,
     failure          jsonb,
     sent_at          timestamptz,
     submitted_at     timestamptz,
@@ -106,6 +106,7 @@ CREATE INDEX operations_by_project ON operations (project_id, kind, state);
 CREATE INDEX operations_open ON operations (provider, state) WHERE state IN ('submitting', 'submitted', 'ready', 'unknown');
 CREATE INDEX operations_recent_sends ON operations (provider, sent_at DESC) WHERE sent_at IS NOT NULL;
 COMMENT ON COLUMN operations.revision IS 'Rises by one with every change, so that the operations journal knows which of two versions is the later one.';
+COMMENT ON COLUMN operations.result IS 'What came back, as JSON text: jsonb would reorder the keys of a reply that must be replayed byte for byte.';
 COMMENT ON COLUMN operations.balance_before IS 'The provider''s credit balance just before the send, in its own unit, where it has one.';
 
 -- The price that a charge was made with, kept for good.
@@ -136,6 +137,7 @@ CREATE TABLE charges (
     cache_write_1h_tokens bigint NOT NULL DEFAULT 0,
     cache_read_tokens     bigint NOT NULL DEFAULT 0,
     output_tokens         bigint NOT NULL DEFAULT 0,
+    embedding_tokens      bigint NOT NULL DEFAULT 0,
     images                integer NOT NULL DEFAULT 0,
     video_seconds         integer NOT NULL DEFAULT 0,
     estimated_usd         numeric(20, 12) NOT NULL,

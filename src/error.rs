@@ -4,6 +4,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use serde_json::{Value, json};
+
 /// What kind of trouble it is. Each kind has one exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -57,6 +59,40 @@ impl Kind {
             Self::Terminated => 143,
         }
     }
+
+    /// How grave it is beside others: where several apply, the documented order is the database,
+    /// settings, unknown money, a budget, a provider, a part; whatever else comes last.
+    pub const fn gravity(self) -> u8 {
+        match self {
+            Self::Database => 6,
+            Self::Settings => 5,
+            Self::MoneyUnknown => 4,
+            Self::Budget => 3,
+            Self::Provider => 2,
+            Self::Partial => 1,
+            _ => 0,
+        }
+    }
+
+    /// The name that scripts read in JSON errors.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Usage => "usage",
+            Self::NeedsYes => "needs_yes",
+            Self::Budget => "budget",
+            Self::Provider => "provider",
+            Self::Partial => "partial",
+            Self::MoneyUnknown => "money_unknown",
+            Self::Settings => "settings",
+            Self::Database => "database",
+            Self::Check => "check",
+            Self::Locked => "locked",
+            Self::Deadline => "deadline",
+            Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
+        }
+    }
 }
 
 /// An error on its way to the user.
@@ -66,12 +102,13 @@ pub struct Error {
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
     hints: Vec<String>,
+    is_reported: bool,
 }
 
 impl Error {
     /// An error of a kind, with what happened as a lower-case sentence without a full stop.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None, hints: Vec::new() }
+        Self { kind, message: message.into(), source: None, hints: Vec::new(), is_reported: false }
     }
 
     /// Wrong usage or input.
@@ -93,9 +130,75 @@ impl Error {
         self
     }
 
+    /// The same error as another kind, as when a signal decides the exit code.
+    #[must_use]
+    pub const fn with_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Says that the command's own JSON object tells of this already, so that scripts are not
+    /// given a second object for it.
+    #[must_use]
+    pub const fn reported(mut self) -> Self {
+        self.is_reported = true;
+        self
+    }
+
+    /// Whether the command's own JSON object tells of this already.
+    pub const fn is_reported(&self) -> bool {
+        self.is_reported
+    }
+
+    /// A fault in aida itself.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, message)
+            .hint("this is a fault in aida; please report it with the command that you typed")
+    }
+
+    /// Wrong or missing settings.
+    pub fn settings(message: impl Into<String>) -> Self {
+        Self::new(Kind::Settings, message)
+    }
+
     /// Its kind.
     pub const fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Why it happened, from the nearest cause to the root. A cause that only repeats the words
+    /// above it is left out.
+    pub fn causes(&self) -> Vec<String> {
+        let mut causes: Vec<String> = Vec::new();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            let words = cause.to_string();
+            let above = causes.last().unwrap_or(&self.message);
+            if !above.contains(&words) {
+                causes.push(words);
+            }
+            next = cause.source();
+        }
+        causes
+    }
+
+    /// The error as scripts read it: `{"error":{kind, exit_code, message, causes, hints}}`.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "error": {
+                "kind": self.kind.as_str(),
+                "exit_code": self.kind.exit_code(),
+                "message": self.message,
+                "causes": self.causes(),
+                "hints": self.hints,
+            }
+        })
+    }
+
+    /// How grave it is beside others: where several apply, the documented order is the database,
+    /// settings, unknown money, a budget, a provider, a part; whatever else comes last.
+    pub const fn gravity(&self) -> u8 {
+        self.kind.gravity()
     }
 
     /// What to type next.
@@ -113,5 +216,39 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_do_not_repeat_what_was_said() {
+        let error = Error::usage("the brief is empty").because("the brief is empty");
+        assert!(error.causes().is_empty());
+        let error = Error::usage("the brief was not taken").because("the brief is empty");
+        assert_eq!(error.causes(), ["the brief is empty"]);
+    }
+
+    #[test]
+    fn the_documented_order_decides_where_several_apply() {
+        let documented = [
+            Kind::Database,
+            Kind::Settings,
+            Kind::MoneyUnknown,
+            Kind::Budget,
+            Kind::Provider,
+            Kind::Partial,
+        ];
+        assert_eq!(documented.map(Kind::exit_code), [9, 8, 7, 4, 5, 6]);
+        assert!(documented.is_sorted_by(|graver, other| graver.gravity() > other.gravity()));
+    }
+
+    #[test]
+    fn json_names_kind_and_exit_code() {
+        let json = Error::new(Kind::NeedsYes, "needs a yes").hint("add --yes").to_json();
+        assert_eq!(json["error"]["exit_code"], 3);
+        assert_eq!(json["error"]["kind"], "needs_yes");
     }
 }

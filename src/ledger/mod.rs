@@ -6,4 +6,4 @@ pub mod prices;
 pub mod report;
 pub mod till;
 
-pub use till::{Reservation, Till, TillError};
+pub use till::{Component, Purpose, Reservation, Submission, Till, TillError};

@@ -103,7 +103,7 @@ impl FailureClass {
 
 /// A failed call: who, what can be done, what happened to the money, and the provider's words.
 #[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
-#[error("{provider} answered: {message}")]
+#[error("{provider}: {message}")]
 pub struct ProviderError {
     /// Whose answer this is.
     pub provider: Provider,
@@ -366,6 +366,9 @@ pub trait ImageModel: Send + Sync {
     fn model(&self) -> &str;
     /// The endpoint that is called, for the books.
     fn endpoint(&self) -> &str;
+    /// Whether the model can make this picture: shape, prompt length, number of references.
+    /// What fails here is never sent.
+    fn check(&self, request: &ImageRequest) -> Result<(), ProviderError>;
     /// The exact JSON body that [`ImageModel::submit`] will send, which is stored before the send.
     fn payload(&self, request: &ImageRequest) -> Value;
     /// Submits a job. Paid. Never retried inside. `payload` is what [`ImageModel::payload`] made.
@@ -406,6 +409,11 @@ pub trait VideoModel: Send + Sync {
     fn endpoint(&self) -> &str;
     /// The lengths in seconds that the endpoint sells, rising.
     fn durations(&self) -> &[u32];
+    /// Whether clips with sound can be bought.
+    fn offers_audio(&self) -> bool;
+    /// Whether the endpoint can make this clip: length, sound, prompt length. What fails here
+    /// is never sent.
+    fn check(&self, request: &ClipRequest) -> Result<(), ProviderError>;
     /// Uploads a keyframe and answers its public URL. Free.
     async fn upload(&self, keyframe: &Path) -> Result<String, ProviderError>;
     /// The exact JSON body that [`VideoModel::submit`] will send, which is stored before the send.

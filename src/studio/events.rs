@@ -55,6 +55,7 @@ pub enum Event {
         /// Number of shots.
         shots: u32,
         /// Length in seconds.
+        #[serde(with = "rust_decimal::serde::float")]
         duration_seconds: Decimal,
         /// Who wrote it: a model's id, or `outline` for the built-in writer.
         author: String,
@@ -88,6 +89,7 @@ pub enum Event {
         /// Where it lies.
         video: PathBuf,
         /// Its length in seconds.
+        #[serde(with = "rust_decimal::serde::float")]
         duration_seconds: Decimal,
     },
 }

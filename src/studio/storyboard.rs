@@ -53,6 +53,35 @@ impl Storyboard {
         self.shots.iter().map(|shot| shot.duration_seconds).sum()
     }
 
+    /// The storyboard with its shots numbered in their order and their lengths stretched or shrunk in
+    /// proportion, in tenths of a second, until they fill the film exactly. Authors, models above
+    /// all, are good at order and proportion and bad at sums; a sum is nothing to pay twice for.
+    #[must_use]
+    pub fn fitted(mut self, brief: &Brief, longest_shot_seconds: u32) -> Self {
+        for (shot, number) in self.shots.iter_mut().zip(1..) {
+            shot.number = number;
+        }
+        let (length, asked) = (self.duration_seconds(), brief.duration_seconds);
+        if length == asked || length <= Decimal::ZERO {
+            return self;
+        }
+        let longest = Decimal::from(longest_shot_seconds);
+        for shot in &mut self.shots {
+            let share = (shot.duration_seconds * asked / length).round_dp(1);
+            shot.duration_seconds =
+                share.clamp(SHORTEST_SHOT_SECONDS, longest.max(SHORTEST_SHOT_SECONDS));
+        }
+        // What rounding and the bounds left over goes to the shots that have room, last to first.
+        let mut rest = asked - self.duration_seconds();
+        for shot in self.shots.iter_mut().rev() {
+            let old = shot.duration_seconds;
+            shot.duration_seconds =
+                (old + rest).clamp(SHORTEST_SHOT_SECONDS.min(old), longest.max(old));
+            rest -= shot.duration_seconds - old;
+        }
+        self
+    }
+
     /// Checks the storyboard against the brief: shots numbered from 1 without gaps, as many as
     /// asked, prompts present and short enough, durations at least
     /// [`SHORTEST_SHOT_SECONDS`] and no longer than `longest_shot_seconds`.
@@ -107,5 +136,66 @@ impl Storyboard {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::studio::brief::Aspect;
+    use proptest::prelude::*;
+    use rust_decimal_macros::dec;
+
+    fn brief(duration_seconds: Decimal, shots: u32) -> Brief {
+        Brief {
+            text: "food video".parse().unwrap(),
+            duration_seconds,
+            shots,
+            aspect: Aspect::Portrait9x16,
+            files: Vec::new(),
+        }
+    }
+
+    fn storyboard(lengths: &[Decimal]) -> Storyboard {
+        let shot = |&duration_seconds: &Decimal| Shot {
+            number: 7,
+            image_prompt: "a bowl of soup".to_owned(),
+            motion_prompt: "steam rises".to_owned(),
+            duration_seconds,
+            on_screen_text: String::new(),
+            narration: String::new(),
+            references: Vec::new(),
+        };
+        Storyboard { title: "Soup".to_owned(), shots: lengths.iter().map(shot).collect() }
+    }
+
+    #[test]
+    fn a_storyboard_that_fits_keeps_its_lengths() {
+        let fitted = storyboard(&[dec!(3.25), dec!(6.75)]).fitted(&brief(dec!(10), 2), 10);
+        let lengths: Vec<_> = fitted.shots.iter().map(|shot| shot.duration_seconds).collect();
+        assert_eq!(lengths, [dec!(3.25), dec!(6.75)]);
+        assert_eq!(fitted.shots[1].number, 2);
+    }
+
+    #[test]
+    fn too_few_seconds_for_the_longest_shot_stay_too_few() {
+        let brief = brief(dec!(30), 2);
+        let fitted = storyboard(&[dec!(5), dec!(5)]).fitted(&brief, 10);
+        assert!(fitted.check(&brief, 10).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_proportion_fills_the_film_exactly(
+            lengths in prop::collection::vec(1_i64..300, 1..20),
+            each in 10_i64..100,
+        ) {
+            let lengths: Vec<_> = lengths.into_iter().map(|tenths| Decimal::new(tenths, 1)).collect();
+            let shots = u32::try_from(lengths.len()).unwrap();
+            let brief = brief(Decimal::new(each, 1) * Decimal::from(shots), shots);
+            let fitted = storyboard(&lengths).fitted(&brief, 10);
+            prop_assert_eq!(fitted.check(&brief, 10), Ok(()));
+            prop_assert_eq!(fitted.duration_seconds(), brief.duration_seconds);
+        }
     }
 }

@@ -1,0 +1,563 @@
+//! `aida create-video`: the main job, from a brief to a film.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{ArgGroup, Args};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
+
+use crate::cli::progress::Bars;
+use crate::cli::settings::{Override, Settings};
+use crate::commands::campaigns::find_campaign;
+use crate::commands::making::{self, Orders};
+use crate::commands::{Context, Service};
+use crate::error::{Error, Kind};
+use crate::ids::CampaignId;
+use crate::ledger::TillError;
+use crate::ledger::money::Usd;
+use crate::ledger::prices::PriceBook;
+use crate::memory::files;
+use crate::providers::{ImageModel, ImageRequest, LanguageModel, Provider, VideoModel};
+use crate::store::{projects, runs};
+use crate::studio::brief::{Brief, BriefError, MOST_SHOTS};
+use crate::studio::events::Event;
+use crate::studio::plan::{self, Plan, Quote, Tariff};
+use crate::studio::producer::{NewVideo, Source, storyboard_of};
+use crate::studio::run::RunOptions;
+
+/// Arguments of `aida create-video`.
+#[derive(Debug, Clone, Args)]
+#[command(about = "Make a film from a brief", 
+    long_about = "Make a film from a brief.\n\n\
+        Before anything is paid for, aida says what the film may cost and asks. Without a \
+        terminal it needs --yes, or it spends nothing and exits with 3. The path of the film is \
+        printed on standard output.",
+    after_help = "\
+Examples:
+  aida create-video \"food video\" --preview         free, without any key
+  aida create-video \"food video\" --dry-run         what it would cost
+  aida create-video \"food video\" --budget 5.00     asks, then makes it
+  aida create-video \"running shoes launch\" --duration 15 --aspect 16:9 --audio
+  aida create-video --from 23456789 --yes          shoots a kept storyboard",
+    group = ArgGroup::new("what").required(true).args(["brief", "from"]),
+    group = ArgGroup::new("how far").args(["preview", "plan", "dry_run"])
+)]
+pub struct CreateVideoArgs {
+    /// What the film is about, in a sentence or a few
+    #[arg(value_name = "BRIEF", allow_hyphen_values = true)]
+    pub brief: Option<String>,
+    /// Shoot the kept storyboard of this project instead
+    #[arg(long, value_name = "PROJECT")]
+    pub from: Option<String>,
+    /// Put the video into this campaign
+    #[arg(long, value_name = "NAME")]
+    pub campaign: Option<String>,
+    /// Length of the film in seconds, 1 to 600 [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    pub duration: Option<String>,
+    /// Number of shots, 1 to 60 [default: one for each 5 s]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SHOTS)))]
+    pub scenes: Option<u32>,
+    /// Shape of the picture, such as 9:16, 16:9 or 1:1 [default: 9:16]
+    #[arg(long, value_name = "W:H")]
+    pub aspect: Option<String>,
+    /// Model that draws the keyframes [default: midjourney-7-fast]
+    #[arg(long, value_name = "MODEL")]
+    pub image_model: Option<String>,
+    /// Model that moves them [default: kling-2.6-pro]
+    #[arg(long, value_name = "MODEL")]
+    pub video_model: Option<String>,
+    /// Buy clips with sound, which costs more
+    #[arg(long)]
+    pub audio: bool,
+    /// Use this document or picture (can be repeated)
+    #[arg(long = "file", value_name = "PATH")]
+    pub files: Vec<PathBuf>,
+    /// Refuse to start above this, and stop before passing it, in USD
+    #[arg(long, value_name = "USD", value_parser = dollars)]
+    pub budget: Option<Usd>,
+    /// Make a free preview of drawn cards instead of a film
+    #[arg(long)]
+    pub preview: bool,
+    /// Stop after the storyboard; `aida resume` shoots it
+    #[arg(long)]
+    pub plan: bool,
+    /// Say what it would cost and stop; free
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Put the film into this folder [default: videos_dir, or the current folder]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Agree beforehand to what is quoted
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+impl CreateVideoArgs {
+    /// The settings that these flags override.
+    pub fn overrides(&self) -> Vec<Override> {
+        [
+            ("duration_seconds", "--duration", self.duration.clone()),
+            ("aspect", "--aspect", self.aspect.clone()),
+            ("image_model", "--image-model", self.image_model.clone()),
+            ("video_model", "--video-model", self.video_model.clone()),
+            ("audio", "--audio", self.audio.then(|| "true".to_owned())),
+        ]
+        .into_iter()
+        .filter_map(|(name, flag, value)| Some(Override { name, flag, value: value? }))
+        .collect()
+    }
+
+    /// The brief that these arguments and the settings make; none with `--from`. A wrong brief
+    /// is wrong usage.
+    pub fn to_brief(&self, settings: &Settings) -> Result<Option<Brief>, Error> {
+        let Some(text) = &self.brief else { return Ok(None) };
+        let text = text.parse().map_err(|error: BriefError| {
+            let hint = match error {
+                BriefError::Empty => "say what the film is about: aida create-video \"food video\"",
+                BriefError::TooLong { .. } => {
+                    "keep the brief short and give long texts with --file PATH"
+                }
+                BriefError::Binary { .. } => {
+                    "a brief is plain text; give documents and pictures with --file PATH"
+                }
+            };
+            Error::usage(error.to_string()).hint(hint)
+        })?;
+        let shots = self.scenes.unwrap_or_else(|| Brief::default_shots(settings.duration_seconds));
+        if settings.duration_seconds < Decimal::from(shots) {
+            return Err(Error::usage(format!(
+                "{shots} shots do not fit into {} s: each lasts at least 1 s",
+                settings.duration_seconds
+            ))
+            .hint("raise --duration or lower --scenes"));
+        }
+        Ok(Some(Brief {
+            text,
+            duration_seconds: settings.duration_seconds,
+            shots,
+            aspect: settings.aspect,
+            files: self.files.clone(),
+        }))
+    }
+}
+
+/// Reads an amount of dollars for a flag.
+pub fn dollars(text: &str) -> Result<Usd, String> {
+    text.parse::<Usd>()
+        .ok()
+        .filter(|amount| *amount >= Usd::ZERO)
+        .ok_or_else(|| "not an amount of dollars from 0 up, such as 5.00".to_owned())
+}
+
+/// Makes the film.
+pub async fn run(arguments: &CreateVideoArgs, context: &Context) -> Result<(), Error> {
+    let settings = &context.settings;
+    let (brief, source) = match arguments.to_brief(settings)? {
+        Some(brief) => (brief, None),
+        None => kept_storyboard(arguments, context).await?,
+    };
+    let files = files::read(&brief.files)?;
+    let image = context.image_model_named(&settings.image_model)?;
+    let video = context.video_model_named(&settings.video_model)?;
+    fits_the_models(context, &brief, image.as_ref(), video.as_ref())?;
+    let quote = quote(context, &brief, source.as_ref(), image.as_ref(), video.as_ref())?;
+    if arguments.dry_run {
+        show_quote(context, &brief, quote);
+        return Ok(());
+    }
+    within_budget(arguments, quote)?;
+    let folder = folder(arguments, context)?;
+    if !arguments.preview
+        && let Err(missing) = require_services(arguments, context, source.is_some())
+    {
+        return offer_preview(arguments, context, missing).await;
+    }
+    let language = writer(arguments, context, source.is_some()).await?;
+    let media = if arguments.preview {
+        None
+    } else {
+        Some(context.media(image.clone(), video.clone()).await?)
+    };
+    if !arguments.preview {
+        agree(arguments, context, quote).await?;
+    }
+    let campaign = campaign(arguments, context).await?;
+
+    let producer = context.producer().await?;
+    let writes_outline = language.is_none() && source.is_none();
+    let run = producer
+        .begin(NewVideo {
+            user_id: settings.user.clone(),
+            options: RunOptions {
+                language_model: language.as_ref().map(|_| settings.language_model.clone()),
+                image_model: image.model().to_owned(),
+                video_model: video.model().to_owned(),
+                audio: settings.audio,
+                campaign,
+                files: Vec::new(),
+                folder,
+                language_budget_usd: settings.language_budget,
+                recalled: None,
+            },
+            brief,
+            preview: arguments.preview,
+            quote: (!arguments.preview).then_some(quote),
+            accepted: (arguments.yes && !arguments.preview).then_some(quote.high_usd),
+            budget: arguments.budget,
+            source,
+            files: files.clone(),
+        })
+        .await?;
+
+    let (events, bars) = Bars::start(&context.output);
+    let claim = producer.claim(run, events, &context.cancel, false).await?;
+    producer.embed_files(&claim, &files).await?;
+    if !arguments.preview {
+        claim.tell(Event::Quoted { low_usd: quote.low_usd, high_usd: quote.high_usd });
+    }
+    if writes_outline {
+        claim.tell(Event::Note { message: OUTLINE_NOTE.to_owned() });
+    }
+    let orders = Orders {
+        yes: arguments.yes,
+        yes_is_for_the_quote: true,
+        plan_only: arguments.plan,
+        clip_lengths: video.durations(),
+    };
+    let report =
+        making::drive(context, &producer, claim, language.as_deref(), media.as_ref(), bars, orders)
+            .await?;
+    making::finish(context, &report)
+}
+
+/// What the built-in writer's work is announced with.
+const OUTLINE_NOTE: &str =
+    "written by the built-in outline writer; with an Anthropic key and --yes Claude writes it";
+
+/// The project that `--from` names, its brief and its storyboard.
+async fn kept_storyboard(
+    arguments: &CreateVideoArgs,
+    context: &Context,
+) -> Result<(Brief, Option<Source>), Error> {
+    let typed = arguments.from.as_deref().unwrap_or_default();
+    let mut session = context.store().await?.session().await?;
+    let found = projects::find(&mut session, &context.settings.user, typed).await?;
+    let project = match found.as_slice() {
+        [] => {
+            return Err(Error::usage(format!("there is no project '{typed}'"))
+                .hint("`aida search WORDS` finds projects and shows their ids"));
+        }
+        [one] => one.clone(),
+        several => {
+            let ids: Vec<_> = several.iter().map(|project| project.id.short()).collect();
+            return Err(Error::usage(format!("'{typed}' names {} projects", several.len()))
+                .hint(format!("say which: {}", ids.join(", "))));
+        }
+    };
+    let shots = projects::shots(&mut session, project.id).await?;
+    let has_film = runs::has_film(&mut session, project.id).await?;
+    session.close().await;
+    if shots.is_empty() {
+        return Err(Error::usage(format!("project {typed} has no storyboard yet"))
+            .hint(format!("let it be written with: aida resume {typed}")));
+    }
+    let damaged =
+        |message: String| Error::internal(format!("project {typed} is damaged: {message}"));
+    let brief = Brief {
+        text: project.brief.parse().map_err(|error: BriefError| damaged(error.to_string()))?,
+        duration_seconds: shots.iter().map(|(_, shot)| shot.duration_seconds).sum(),
+        shots: u32::try_from(shots.len()).unwrap_or(MOST_SHOTS),
+        aspect: project.aspect.parse().map_err(damaged)?,
+        files: Vec::new(),
+    };
+    let storyboard = storyboard_of(&project.title, &shots);
+    Ok((brief, Some(Source { project, storyboard, is_unfilmed: !has_film })))
+}
+
+/// Whether the models can make such a film at all, before anything is asked or spent.
+fn fits_the_models(
+    context: &Context,
+    brief: &Brief,
+    image: &dyn ImageModel,
+    video: &dyn VideoModel,
+) -> Result<(), Error> {
+    let request = ImageRequest {
+        prompt: "a picture".to_owned(),
+        aspect: brief.aspect,
+        reference_urls: Vec::new(),
+    };
+    image.check(&request).map_err(|failure| {
+        Error::usage(failure.message).hint("choose another --aspect or --image-model")
+    })?;
+    if context.settings.audio && !video.offers_audio() {
+        return Err(Error::usage(format!("{} makes no clips with sound", video.model()))
+            .hint("leave out --audio, or choose a --video-model such as kling-2.6-pro"));
+    }
+    let longest = video.durations().last().copied().unwrap_or_default();
+    if brief.duration_seconds > Decimal::from(longest * brief.shots) {
+        return Err(Error::usage(format!(
+            "{} shots of at most {longest} s ({}) cannot fill {} s",
+            brief.shots,
+            video.model(),
+            brief.duration_seconds
+        ))
+        .hint("raise --scenes or lower --duration"));
+    }
+    Ok(())
+}
+
+/// What the film may cost: with a kept storyboard its plan and nothing for words.
+fn quote(
+    context: &Context,
+    brief: &Brief,
+    source: Option<&Source>,
+    image: &dyn ImageModel,
+    video: &dyn VideoModel,
+) -> Result<Quote, Error> {
+    let prices = PriceBook::shipped();
+    let today = context.clock.now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let price = |provider: Provider, model: &str| {
+        prices.find(provider.as_str(), model, today).cloned().ok_or_else(|| {
+            Error::from(TillError::NoPrice {
+                provider: provider.to_string(),
+                model: model.to_owned(),
+            })
+        })
+    };
+    let (image_price, clip_price) =
+        (price(image.provider(), image.model())?, price(video.provider(), video.model())?);
+    let tariff = Tariff {
+        image: &image_price,
+        clip: &clip_price,
+        durations: video.durations(),
+        audio: context.settings.audio,
+    };
+    let quote = match source {
+        Some(source) => Plan::new(&source.storyboard, tariff)
+            .map(|plan| Quote { low_usd: plan.total(), high_usd: plan.total() }),
+        None => plan::quote(brief, context.settings.language_budget, tariff),
+    };
+    quote.map_err(|error| {
+        Error::usage(error.to_string()).hint("choose another model, or leave out --audio")
+    })
+}
+
+fn show_quote(context: &Context, brief: &Brief, quote: Quote) {
+    if context.output.is_json() {
+        context.output.json(&serde_json::json!({
+            "status": "quoted",
+            "shots": brief.shots,
+            "duration_seconds": brief.duration_seconds.to_f64(),
+            "image_model": context.settings.image_model,
+            "video_model": context.settings.video_model,
+            "quote": { "low_usd": quote.low_usd, "high_usd": quote.high_usd },
+        }));
+    } else {
+        context.output.data(quote_text(context, brief, quote));
+    }
+}
+
+fn quote_text(context: &Context, brief: &Brief, quote: Quote) -> String {
+    let settings = &context.settings;
+    let pictures = format!(
+        "{} shots, {} s, {}: images ({}) and clips ({}) {}",
+        brief.shots,
+        brief.duration_seconds,
+        brief.aspect,
+        settings.image_model,
+        settings.video_model,
+        quote.low_usd
+    );
+    let whole = format!("in all at most {}", quote.high_usd);
+    let words = quote.high_usd - quote.low_usd;
+    if words.is_zero() {
+        return format!("{pictures}\n{whole}");
+    }
+    let model = &settings.language_model;
+    format!("{pictures}\nwriting and directing ({model}) at most {words}\n{whole}")
+}
+
+/// `--budget` is compared with the quote's upper end before anything is spent.
+fn within_budget(arguments: &CreateVideoArgs, quote: Quote) -> Result<(), Error> {
+    match arguments.budget {
+        Some(budget) if !arguments.preview && quote.high_usd > budget => Err(Error::new(
+            Kind::Budget,
+            format!(
+                "the film may cost up to {}, more than --budget {budget}; nothing was spent",
+                quote.high_usd
+            ),
+        )
+        .hint("raise --budget, shorten --duration, or choose a cheaper --video-model")
+        .hint("`--preview` shows pace and text for nothing")),
+        _ => Ok(()),
+    }
+}
+
+/// The folder for the film, absolute, made if it is missing, and proven to take a file.
+fn folder(arguments: &CreateVideoArgs, context: &Context) -> Result<PathBuf, Error> {
+    let wanted = arguments
+        .out
+        .clone()
+        .or_else(|| context.settings.videos_dir.clone())
+        .unwrap_or_else(|| ".".into());
+    let refused = |source: std::io::Error| {
+        Error::usage(format!("films cannot be written to {}", wanted.display()))
+            .because(source)
+            .hint("choose another folder with --out DIR")
+    };
+    std::fs::create_dir_all(&wanted).map_err(refused)?;
+    let folder = wanted.canonicalize().map_err(refused)?;
+    let probe = folder.join(format!(".aida-{}", uuid::Uuid::now_v7().simple()));
+    std::fs::write(&probe, b"aida").map_err(refused)?;
+    std::fs::remove_file(&probe).map_err(refused)?;
+    Ok(folder)
+}
+
+/// Who writes: Claude for a film; for a preview Claude only where a key is set and somebody said
+/// yes to what it costs; nobody where the storyboard is kept.
+async fn writer(
+    arguments: &CreateVideoArgs,
+    context: &Context,
+    is_written: bool,
+) -> Result<Option<Arc<dyn LanguageModel>>, Error> {
+    if is_written {
+        return Ok(None);
+    }
+    if !arguments.preview {
+        return Ok(Some(context.language_model()?));
+    }
+    if context.key(Service::Anthropic).is_none() {
+        return Ok(None);
+    }
+    if arguments.yes {
+        return Ok(Some(context.language_model()?));
+    }
+    if !context.output.can_prompt() {
+        return Ok(None);
+    }
+    let cap = context.settings.language_budget;
+    let question = format!("Let Claude write the storyboard, for at most {cap}?");
+    let yes = context.output.confirm(&question, &context.cancel).await?;
+    if yes { Ok(Some(context.language_model()?)) } else { Ok(None) }
+}
+
+/// A plan needs the writer's key only; a film needs them all.
+fn require_services(
+    arguments: &CreateVideoArgs,
+    context: &Context,
+    is_written: bool,
+) -> Result<(), Error> {
+    match (arguments.plan, is_written) {
+        (true, false) => context.require(&[Service::Anthropic]),
+        (true, true) => Ok(()),
+        (false, false) => context.require(&Service::FILM),
+        (false, true) => context.require(&[Service::Kie, Service::Fal]),
+    }
+}
+
+/// Where keys are missing, somebody at a terminal is offered what works without them. A script
+/// gets the error: nothing falls back to something else without being told to.
+async fn offer_preview(
+    arguments: &CreateVideoArgs,
+    context: &Context,
+    missing: Error,
+) -> Result<(), Error> {
+    if !context.output.can_prompt() {
+        return Err(missing);
+    }
+    context.output.warning(missing.to_string());
+    let question = "Make a free preview instead? (`aida config init` sets the keys)";
+    if !context.output.confirm(question, &context.cancel).await? {
+        return Err(missing);
+    }
+    let preview = CreateVideoArgs { preview: true, plan: false, ..arguments.clone() };
+    Box::pin(run(&preview, context)).await
+}
+
+/// Shows the quote and gets a yes for it.
+async fn agree(arguments: &CreateVideoArgs, context: &Context, quote: Quote) -> Result<(), Error> {
+    if quote.high_usd.is_zero() {
+        return Ok(());
+    }
+    let Quote { low_usd, high_usd } = quote;
+    let question = if arguments.plan {
+        format!("Write the storyboard for at most {}?", high_usd - low_usd)
+    } else {
+        context.output.status(format!(
+            "This may cost {low_usd} to {high_usd}. You are asked again before images and clips are bought."
+        ));
+        "Begin with script and storyboard?".to_owned()
+    };
+    context.need_yes(arguments.yes, &question).await
+}
+
+async fn campaign(
+    arguments: &CreateVideoArgs,
+    context: &Context,
+) -> Result<Option<CampaignId>, Error> {
+    let Some(typed) = &arguments.campaign else { return Ok(None) };
+    let mut session = context.store().await?.session().await?;
+    let campaign = find_campaign(&mut session, &context.settings.user, typed).await?;
+    session.close().await;
+    Ok(Some(campaign.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Command, parse};
+    use crate::cli::environment::Environment;
+    use crate::studio::brief::LONGEST_BRIEF_BYTES;
+
+    fn brief(words: &[&str]) -> Result<Option<Brief>, Error> {
+        let cli = parse(["aida", "create-video"].iter().chain(words)).unwrap();
+        let environment =
+            Environment { data_dir: Some(PathBuf::from("/data")), ..Environment::default() };
+        let settings = Settings::resolve(&cli.flags(), &environment)?;
+        let Command::CreateVideo(arguments) = cli.command else { panic!("another command") };
+        arguments.to_brief(&settings)
+    }
+
+    #[test]
+    fn a_brief_is_made_of_flags_and_settings() {
+        let made =
+            brief(&["food video", "--duration", "12.5", "--aspect", "1:1"]).unwrap().unwrap();
+        assert_eq!(made.duration_seconds, Decimal::new(125, 1));
+        assert_eq!(made.shots, 2);
+        assert_eq!(made.aspect.as_str(), "1:1");
+        assert!(brief(&["--from", "23456789"]).unwrap().is_none());
+    }
+
+    #[test]
+    fn bad_briefs_are_wrong_usage() {
+        let long = "x".repeat(LONGEST_BRIEF_BYTES + 1);
+        for words in [
+            &[" "][..],
+            &[&long],
+            &["a\u{1}b"],
+            &["food", "--duration", "0"],
+            &["food", "--duration", "1e3"],
+            &["food", "--aspect", "5:4"],
+            &["food", "--duration", "5", "--scenes", "6"],
+        ] {
+            assert_eq!(brief(words).unwrap_err().kind().exit_code(), 2, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_flags_do_not_parse() {
+        for words in [
+            &["create-video"][..],
+            &["create-video", "food", "--from", "x"],
+            &["create-video", "food", "--scenes", "0"],
+            &["create-video", "food", "--scenes", "61"],
+            &["create-video", "food", "--budget", "-1"],
+            &["create-video", "food", "--plan", "--preview"],
+        ] {
+            let error = parse(["aida"].iter().chain(words)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{words:?}");
+        }
+    }
+}

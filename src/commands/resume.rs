@@ -1,0 +1,246 @@
+//! `aida resume`: goes on with runs that were cut off.
+
+use clap::{ArgGroup, Args};
+
+use crate::cli::progress::Bars;
+use crate::cli::tables::{Column, Grid};
+use crate::commands::making::{self, Orders};
+use crate::commands::{Context, Service, create_video::dollars};
+use crate::error::Error;
+use crate::ids::RunId;
+use crate::ledger::money::Usd;
+use crate::store::projects::{self, Project};
+use crate::store::runs::{self, Run};
+use crate::studio::claim::Claim;
+use crate::studio::producer::{Media, Producer};
+use crate::studio::run::RunState;
+
+/// Arguments of `aida resume`.
+#[derive(Debug, Clone, Args)]
+#[command(about = "Go on with runs that were cut off", 
+    long_about = "Go on with runs that were cut off, by Ctrl-C, a crash, a budget or a provider.\n\n\
+        Nothing that was bought is bought again. Without a run, the runs that can go on are \
+        listed.",
+    after_help = "\
+Examples:
+  aida resume                          lists what can go on
+  aida resume --last                   goes on with the latest
+  aida resume 23456789 --budget 8.00   with a higher cap
+  aida resume --all --yes              for cron",
+    group = ArgGroup::new("which").args(["run", "last", "all"])
+)]
+pub struct ResumeArgs {
+    /// The run, by its id or the end of it
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+    /// The latest run that can go on
+    #[arg(long)]
+    pub last: bool,
+    /// Every run that can go on, one after another
+    #[arg(long)]
+    pub all: bool,
+    /// Set the run's cap to this, in USD
+    #[arg(long, value_name = "USD", value_parser = dollars, requires = "which")]
+    pub budget: Option<Usd>,
+    /// Draw what is still missing with this model instead
+    #[arg(long, value_name = "MODEL", requires = "which", conflicts_with = "all")]
+    pub image_model: Option<String>,
+    /// Move what is still missing with this model instead
+    #[arg(long, value_name = "MODEL", requires = "which", conflicts_with = "all")]
+    pub video_model: Option<String>,
+    /// Agree beforehand to the plan's price
+    #[arg(long, short, requires = "which")]
+    pub yes: bool,
+}
+
+/// Goes on with runs, or lists them.
+pub async fn run(arguments: &ResumeArgs, context: &Context) -> Result<(), Error> {
+    let user = &context.settings.user;
+    let mut session = context.store().await?.session().await?;
+    let unfinished = match &arguments.run {
+        Some(typed) => runs::find(&mut session, user, typed).await?,
+        None => runs::unfinished(&mut session, user).await?,
+    };
+    session.close().await;
+
+    if let Some(typed) = &arguments.run {
+        return resume(arguments, context, pick(typed, &unfinished)?.id).await;
+    }
+    if arguments.last {
+        let latest = unfinished.first().ok_or_else(nothing_to_resume)?;
+        return resume(arguments, context, latest.id).await;
+    }
+    if arguments.all {
+        return resume_all(arguments, context, &unfinished).await;
+    }
+    list(context, &unfinished).await
+}
+
+/// The run that was typed: by its own id, or by its project's, the latest that can go on.
+fn pick<'a>(typed: &str, found: &'a [Run]) -> Result<&'a Run, Error> {
+    found.iter().find(|run| can_go_on(run)).or_else(|| found.first()).ok_or_else(|| {
+        Error::usage(format!("there is no run '{typed}'"))
+            .hint("`aida resume` lists the runs that can go on")
+    })
+}
+
+fn can_go_on(run: &Run) -> bool {
+    !matches!(run.state.as_str(), "done" | "failed")
+}
+
+fn nothing_to_resume() -> Error {
+    Error::usage("there is no run that can go on")
+}
+
+/// Every run, oldest first. One that stops does not keep the others from going on; the gravest
+/// reason is the whole's.
+async fn resume_all(
+    arguments: &ResumeArgs,
+    context: &Context,
+    unfinished: &[Run],
+) -> Result<(), Error> {
+    let mut gravest: Option<Error> = None;
+    for run in unfinished.iter().rev() {
+        if context.cancel.is_cancelled() {
+            break;
+        }
+        if let Err(error) = resume(arguments, context, run.id).await {
+            context.output.error(&error);
+            if gravest.as_ref().is_none_or(|other| other.gravity() < error.gravity()) {
+                gravest = Some(error);
+            }
+        }
+    }
+    gravest.map_or(Ok(()), |error| {
+        let message = "not every run could be finished";
+        Err(Error::new(error.kind(), message)
+            .because(error)
+            .hint("`aida resume` lists what is left"))
+    })
+}
+
+async fn resume(arguments: &ResumeArgs, context: &Context, run: RunId) -> Result<(), Error> {
+    let producer = context.producer().await?;
+    let (events, bars) = Bars::start(&context.output);
+    let mut claim = producer.claim(run, events, &context.cancel, true).await?;
+    match claim.state() {
+        RunState::Done => {
+            producer.release(claim, None).await?;
+            bars.finish().await;
+            return Err(Error::usage(format!("run {} is finished", run.short())).hint(
+                "make another film of its storyboard with: aida create-video --from PROJECT",
+            ));
+        }
+        RunState::Failed => {
+            producer.release(claim, None).await?;
+            bars.finish().await;
+            return Err(Error::usage(format!("run {} has failed for good", run.short()))
+                .hint("begin anew with: aida create-video BRIEF"));
+        }
+        _ => {}
+    }
+    if let Some(budget) = arguments.budget {
+        producer.set_budget(run, budget).await?;
+    }
+    if context.settings.language_budget > claim.options.language_budget_usd {
+        producer.set_language_budget(run, context.settings.language_budget).await?;
+    }
+    let is_preview = claim.run.kind == "preview";
+    let writes = claim.state() == RunState::Writing;
+    let language = if writes && claim.options.language_model.is_some() {
+        Some(context.language_model()?)
+    } else {
+        None
+    };
+    let media = if is_preview {
+        None
+    } else {
+        Some(media(arguments, context, &producer, &mut claim).await?)
+    };
+    let video = context.video_model_named(&claim.options.video_model)?;
+    let orders = Orders {
+        yes: arguments.yes,
+        yes_is_for_the_quote: false,
+        plan_only: false,
+        clip_lengths: video.durations(),
+    };
+    let report =
+        making::drive(context, &producer, claim, language.as_deref(), media.as_ref(), bars, orders)
+            .await?;
+    making::finish(context, &report)
+}
+
+/// The models that the run uses; other ones where flags say so, which the run remembers.
+async fn media(
+    arguments: &ResumeArgs,
+    context: &Context,
+    producer: &Producer,
+    claim: &mut Claim,
+) -> Result<Media, Error> {
+    context.require(&[Service::Kie, Service::Fal])?;
+    let options = &mut claim.options;
+    let former = (
+        context.image_model_named(&options.image_model)?,
+        context.video_model_named(&options.video_model)?,
+    );
+    let named = |flag: &Option<String>, kept: &str| flag.clone().unwrap_or_else(|| kept.to_owned());
+    let image = context.image_model_named(&named(&arguments.image_model, &options.image_model))?;
+    let video = context.video_model_named(&named(&arguments.video_model, &options.video_model))?;
+    if image.model() != options.image_model || video.model() != options.video_model {
+        image.model().clone_into(&mut options.image_model);
+        video.model().clone_into(&mut options.video_model);
+        producer.keep_options(claim).await?;
+    }
+    Ok(Media { former: Some(former), ..context.media(image, video).await? })
+}
+
+async fn project_of(context: &Context, run: &Run) -> Result<Project, Error> {
+    let mut session = context.store().await?.session().await?;
+    let project = projects::load(&mut session, run.project_id).await?;
+    session.close().await;
+    Ok(project)
+}
+
+/// Lists the runs that can go on.
+async fn list(context: &Context, unfinished: &[Run]) -> Result<(), Error> {
+    let output = &context.output;
+    let mut grid = Grid::new([
+        Column::left("run"),
+        Column::left("started (UTC)"),
+        Column::left("stage"),
+        Column::flexible("brief", 16),
+        Column::flexible("stopped by", 10),
+    ]);
+    let mut rows = Vec::new();
+    for run in unfinished {
+        let project = project_of(context, run).await?;
+        let stopped = run.stopped_by.clone().unwrap_or_else(|| "-".to_owned());
+        grid.row([
+            run.id.short(),
+            run.created_at.strftime("%Y-%m-%d %H:%M").to_string(),
+            run.state.clone(),
+            project.brief.clone(),
+            stopped,
+        ]);
+        rows.push(serde_json::json!({
+            "run_id": run.id,
+            "project_id": run.project_id,
+            "kind": run.kind,
+            "state": run.state,
+            "brief": project.brief,
+            "stopped_by": run.stopped_by,
+            "stop_message": run.stop_message,
+            "plan_usd": run.plan_usd,
+            "created_at": run.created_at,
+        }));
+    }
+    if output.is_json() {
+        output.json(&serde_json::json!({ "runs": rows }));
+    } else if grid.is_empty() {
+        output.status("No run is waiting to go on.");
+    } else {
+        output.data(grid.render(output.width()));
+        output.hint("go on with one: aida resume RUN");
+    }
+    Ok(())
+}
