@@ -2,7 +2,8 @@
 
 #![allow(
     clippy::unwrap_used,
-    reason = "a test ends at the first thing that is not as it should be"
+    clippy::print_stderr,
+    reason = "a test ends at the first thing that is not as it should be, and says what it skips"
 )]
 
 #[path = "support/database.rs"]
@@ -32,8 +33,17 @@ struct Set {
 }
 
 impl Set {
-    /// Services that live a hundred times faster than in life: a film takes a few seconds.
-    async fn build() -> Self {
+    /// Services that live a hundred times faster than in life: a film takes a few seconds. None
+    /// where there is no ffmpeg, without which no film is begun.
+    async fn build() -> Option<Self> {
+        if std::process::Command::new("ffmpeg").arg("-version").output().is_err() {
+            assert!(
+                std::env::var("AIDA_TEST_REQUIRE_ALL").as_deref() != Ok("1"),
+                "ffmpeg is missing, and AIDA_TEST_REQUIRE_ALL forbids to skip"
+            );
+            eprintln!("SKIPPED: films need ffmpeg, which is not on the PATH");
+            return None;
+        }
         let world = World::start(100.0);
         let database = TestDatabase::fresh().await;
         let machine = TestEnvironment::in_world(&world);
@@ -41,7 +51,7 @@ impl Set {
             Some(url) => machine.with_database(&url),
             None => machine,
         };
-        Self { world, machine, database }
+        Some(Self { world, machine, database })
     }
 
     /// The settled charges in aida's own books and the ceilings of the unknown ones, in USD;
@@ -102,7 +112,7 @@ impl Set {
 
 #[tokio::test]
 async fn a_brief_becomes_a_film() {
-    let set = Set::build().await;
+    let Some(set) = Set::build().await else { return };
     let film = set.machine.run(&FILM).expect(0);
     set.world.assert_no_violations();
     set.assert_bought_once();
@@ -113,7 +123,7 @@ async fn a_brief_becomes_a_film() {
 
 #[tokio::test]
 async fn nothing_is_spent_without_a_yes() {
-    let set = Set::build().await;
+    let Some(set) = Set::build().await else { return };
     set.machine.run(&["create-video", "food video"]).expect(3);
     set.machine.run(&["create-video", "food video", "--dry-run"]).expect(0);
     set.machine.run(&["create-video", "food video", "--yes", "--budget", "0.10"]).expect(4);
@@ -138,7 +148,7 @@ const MOMENTS: [(Service, &str, usize); 9] = [
 #[tokio::test]
 async fn a_killed_run_is_resumed_and_nothing_is_bought_twice() {
     for (service, path, answered) in MOMENTS {
-        let set = Set::build().await;
+        let Some(set) = Set::build().await else { return };
         let running = set.machine.spawn(&FILM);
         wait_until("the moment to kill", PATIENCE, || {
             let requests = set.world.requests(service, path);
@@ -163,7 +173,7 @@ async fn a_killed_run_is_resumed_and_nothing_is_bought_twice() {
 #[tokio::test]
 async fn a_lost_reply_of_a_submit_is_unknown_money_and_never_sent_again() {
     for (service, path) in [(Service::Kie, "mj/generate"), (Service::Fal, "POST /queue/")] {
-        let set = Set::build().await;
+        let Some(set) = Set::build().await else { return };
         set.world.faults().on(service, path).nth(2).meets(Fault::LoseReply);
         let film = set.machine.run(&FILM).expect(7);
         assert!(film.stderr.contains("never sent again"), "{}", film.stderr);
@@ -175,7 +185,7 @@ async fn a_lost_reply_of_a_submit_is_unknown_money_and_never_sent_again() {
 
 #[tokio::test]
 async fn a_film_is_cut_without_the_shot_that_failed() {
-    let set = Set::build().await;
+    let Some(set) = Set::build().await else { return };
     set.world
         .faults()
         .on(Service::Kie, "mj/generate")
@@ -192,7 +202,7 @@ async fn a_film_is_cut_without_the_shot_that_failed() {
 
 #[tokio::test]
 async fn where_midjourney_is_withdrawn_the_other_model_is_named_and_works() {
-    let set = Set::build().await;
+    let Some(set) = Set::build().await else { return };
     set.world.faults().on(Service::Kie, "mj/generate").always().meets(Fault::withdrawn());
     let film = set.machine.run(&FILM);
     assert_ne!(film.code, Some(0));
@@ -206,7 +216,7 @@ async fn where_midjourney_is_withdrawn_the_other_model_is_named_and_works() {
 
 #[tokio::test]
 async fn services_that_lie_and_stumble_are_outlived() {
-    let set = Set::build().await;
+    let Some(set) = Set::build().await else { return };
     let faults = set.world.faults();
     faults.on(Service::Anthropic, "/v1/messages").nth(2).meets(Fault::overloaded());
     faults.on(Service::Kie, "mj/generate").nth(1).meets(Fault::EmptySuccess { polls: 2 });
@@ -220,4 +230,18 @@ async fn services_that_lie_and_stumble_are_outlived() {
     set.assert_shows(&film, &[1, 2, 3, 4, 5, 6]);
     set.assert_books_match_bill().await;
     set.world.assert_no_violations();
+}
+
+#[tokio::test]
+async fn a_preview_needs_no_key_no_server_and_no_program() {
+    let machine = TestEnvironment::new().without_programs();
+    let preview = machine
+        .run(&["create-video", "two cooks", "--preview", "--duration", "2", "--scenes", "2"])
+        .expect(0);
+    let film = PathBuf::from(preview.stdout.trim_end());
+    assert!(preview.stderr.contains("outline"), "{}", preview.stderr);
+    let facts = aida::studio::film::inspect(&film).unwrap();
+    assert_eq!((facts.width, facts.height), (720, 1280));
+    assert!((facts.seconds - Decimal::from(2)).abs() < Decimal::new(5, 2), "{}", facts.seconds);
+    machine.run(&["costs", "--last", "10"]).expect(0);
 }
