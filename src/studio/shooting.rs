@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rust_decimal::Decimal;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::poll_interval;
@@ -256,30 +257,24 @@ impl Errand<'_> {
     /// be planned.
     async fn submit(&self, operation: Operation, attempt: u32) -> Result<Option<Operation>, End> {
         self.stop_if_asked()?;
-        let till = &self.producer.till;
-        let cancel = self.halt;
-        let submission = if self.kind == OperationKind::Image {
-            let model = &self.media.image;
-            let payload = model.payload(&ImageRequest {
+        let payload = if self.kind == OperationKind::Image {
+            self.media.image.payload(&ImageRequest {
                 prompt: self.shot.image_prompt.clone(),
                 aspect: self.claim.aspect,
                 reference_urls: Vec::new(),
-            });
-            let balance = model.balance().await.unwrap_or_default();
-            till.submit(&operation, &payload, balance, cancel, |reservation| {
-                model.submit(reservation, &payload)
             })
-            .await?
         } else {
-            let model = &self.media.video;
-            let payload = match self.clip_payload().await {
+            match self.clip_payload().await {
                 Ok(payload) => payload,
                 Err(failure) => return self.after_refusal(operation, &failure, attempt).await,
-            };
-            till.submit(&operation, &payload, None, cancel, |reservation| {
-                model.submit(reservation, &payload)
-            })
-            .await?
+            }
+        };
+        // Waiting for one's turn is not an attempt that failed.
+        let submission = loop {
+            match self.send(&operation, &payload).await? {
+                Submission::Wait(time) => self.pause(time).await?,
+                submission => break submission,
+            }
         };
         match submission {
             Submission::Accepted(job) => {
@@ -298,21 +293,43 @@ impl Errand<'_> {
                 };
                 Ok(Some(submitted))
             }
-            Submission::Wait(time) => {
-                self.pause(time).await?;
-                // Waiting for one's turn is not an attempt that failed.
-                Box::pin(self.submit(operation, attempt)).await
+            Submission::Wait(_) => Ok(Some(operation)),
+            // A provider that says at once that it could not make it may have tried; what it says of the
+            // money is no proof, so it is not bought again without being told to.
+            Submission::Refused(failure) if failure.class == FailureClass::Generation => {
+                Err(End::Failed(failure.message))
             }
             Submission::Refused(failure) => {
                 self.after_failure(&failure, attempt).await.map(|()| None)
             }
             Submission::Lost(failure) if failure.money == MoneyState::Unknown => Err(End::Unknown),
-            Submission::Lost(failure) => self.after_failure(&failure, attempt).await.map(|()| None),
+            // It was charged: it is not bought again without being told to.
+            Submission::Lost(failure) => Err(End::Failed(failure.message)),
         }
     }
 
+    /// Sends a payload through the till once, unless the provider has no room just now.
+    async fn send(&self, operation: &Operation, payload: &Value) -> Result<Submission, End> {
+        let (till, halt) = (&self.producer.till, self.halt);
+        let submission = if self.kind == OperationKind::Image {
+            let model = &self.media.image;
+            let balance = model.balance().await.unwrap_or_default();
+            till.submit(operation, payload, balance, halt, |reservation| {
+                model.submit(reservation, payload)
+            })
+            .await?
+        } else {
+            let model = &self.media.video;
+            till.submit(operation, payload, None, halt, |reservation| {
+                model.submit(reservation, payload)
+            })
+            .await?
+        };
+        Ok(submission)
+    }
+
     /// Uploads the keyframe anew, for this operation alone, and makes the payload from its address.
-    async fn clip_payload(&self) -> Result<serde_json::Value, ProviderError> {
+    async fn clip_payload(&self) -> Result<Value, ProviderError> {
         let model = &self.media.video;
         let keyframe = self.keyframe.as_deref().unwrap_or_else(|| Path::new(""));
         let keyframe_url = model.upload(keyframe).await?;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::FilmError;
 
 /// How long ffmpeg may take to say who it is. A cold start from a slow disk takes seconds.
-const PROBE_DEADLINE: Duration = Duration::from_secs(20);
+const PROBE_DEADLINE: Duration = Duration::from_mins(1);
 /// How long ffmpeg may go without a word of progress; it reports twice a second.
 const LONGEST_SILENCE: Duration = Duration::from_mins(2);
 /// How much of what ffmpeg said last is kept, in bytes.
