@@ -340,23 +340,17 @@ fn explain(error: StudioError, run: RunId) -> Error {
 /// Prints what a run came to. A film without some of its shots ends with exit code 6.
 pub fn finish(context: &Context, report: &VideoReport) -> Result<(), Error> {
     let output = &context.output;
+    let shots =
+        if report.shots == 1 { "1 shot".to_owned() } else { format!("{} shots", report.shots) };
+    let seconds = report.duration_seconds.normalize();
     if output.is_json() {
         output.json(report);
     } else if let Some(video) = &report.video {
-        output.status(format!(
-            "{} s, {} shots, {} settled",
-            report.duration_seconds.normalize(),
-            report.shots,
-            report.cost.settled_usd
-        ));
+        output.status(format!("{seconds} s, {shots}, {} settled", report.cost.settled_usd));
         output.data(video.to_string_lossy());
     } else {
-        output.status(format!(
-            "storyboard kept: {} shots, {} s, about {} in all",
-            report.shots,
-            report.duration_seconds.normalize(),
-            report.cost.estimated_usd
-        ));
+        let price = report.cost.estimated_usd;
+        output.status(format!("storyboard kept: {shots}, {seconds} s, about {price} in all"));
         output.data(report.run_id.short());
         output.hint(format!("shoot it with: aida resume {}", report.run_id.short()));
     }

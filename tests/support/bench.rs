@@ -63,6 +63,11 @@ impl Pace {
         life.div_f64(self.speed)
     }
 
+    /// Our time since the services started.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// The services' own time since they started.
     pub fn life(&self) -> Duration {
         self.start.elapsed().mul_f64(self.speed)

@@ -105,8 +105,10 @@ impl Anthropic {
         let request_id = format!("req_{}", uuid::Uuid::now_v7().simple());
         let input = {
             let mut state = self.state.lock().unwrap();
-            let now = self.bench.pace.life();
-            let input = state.cache.count(&blocks, now, now + READING);
+            // The cache forgets by our clocks: how long a caller takes between two turns does not
+            // depend on how fast the services live.
+            let now = self.bench.pace.elapsed();
+            let input = state.cache.count(&blocks, now, now + self.bench.pace.real(READING));
             state.said.push(Said {
                 model: model.id.to_owned(),
                 opening: check::without_breakpoints(&body["messages"][0]),
