@@ -115,6 +115,16 @@ impl StudioError {
         }
     }
 
+    /// Whether a file of a finished job is gone or useless for good, so that fetching it again is
+    /// no help.
+    pub const fn is_a_lost_file(&self) -> bool {
+        match self {
+            Self::Download { source, .. } => source.needs_fresh_url(),
+            Self::BadResult { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The reason in a word, for the run's row.
     pub fn word(&self) -> &'static str {
         match self {

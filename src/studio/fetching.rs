@@ -49,10 +49,17 @@ impl Errand<'_> {
                 Err(error) => trouble = trouble.or(Some(error)),
             }
         }
-        let Some(first) = kept.first_mut() else {
-            return Err(trouble.unwrap_or(End::Unknown));
+        // What was paid for is only let go where it is gone for good; anything else (the network, the
+        // disk, an interrupt) leaves the operation as it is, and all of it is fetched again.
+        let trouble = match trouble {
+            Some(End::Stopped(error)) if error.is_a_lost_file() => Some(error),
+            Some(end) => return Err(end),
+            None => None,
         };
-        if let Some(End::Stopped(error)) = trouble {
+        let Some(first) = kept.first_mut() else {
+            return Err(trouble.map_or(End::Unknown, End::Stopped));
+        };
+        if let Some(error) = trouble {
             let message =
                 format!("shot {}: not every image could be kept: {error}", self.shot.number);
             self.claim.tell(Event::Note { message });
