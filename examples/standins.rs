@@ -18,7 +18,7 @@ use clap::Parser;
 
 use support::World;
 
-/// Stand-ins of Claude, OpenAI, KIE.AI and fal.ai.
+/// Stand-ins of Claude, OpenAI, Voyage, an Ollama, KIE.AI and fal.ai.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How many times faster than in life jobs are done

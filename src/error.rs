@@ -130,10 +130,18 @@ impl Error {
         self
     }
 
-    /// The same error as another kind, as when a signal decides the exit code.
+    /// The same error, told by what asked for the stop: a signal, the deadline, or a lost lock.
     #[must_use]
-    pub const fn with_kind(mut self, kind: Kind) -> Self {
+    pub fn stopped_by(mut self, kind: Kind) -> Self {
         self.kind = kind;
+        match kind {
+            Kind::Deadline => "the deadline passed".clone_into(&mut self.message),
+            Kind::Locked => {
+                "another process took the lock over, so this one stopped"
+                    .clone_into(&mut self.message);
+            }
+            _ => {}
+        }
         self
     }
 

@@ -69,10 +69,18 @@ identifiers! {
     ChargeId;
     /// One kept image or clip of a shot.
     TakeId;
+    /// A cap on some spend.
+    BudgetId;
     /// A campaign: projects that belong together.
     CampaignId;
     /// One of the user's own files.
     FileId;
+    /// A rating or remark on a film or shot.
+    FeedbackId;
+    /// Something that the user likes or wants.
+    PreferenceId;
+    /// Many briefs that were given, priced and admitted as a whole.
+    BatchId;
 }
 
 #[cfg(test)]

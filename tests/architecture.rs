@@ -6,9 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms from the street inwards, with the rooms that each may use.
-const ROOMS: [(&str, &[&str]); 7] = [
+const ROOMS: [(&str, &[&str]); 8] = [
+    ("serve", &["commands", "cli", "studio", "memory", "ledger", "providers", "store", "error"]),
     ("commands", &["cli", "studio", "memory", "ledger", "providers", "store", "signals", "error"]),
-    ("cli", &["commands", "error"]),
+    ("cli", &["commands", "serve", "error"]),
     ("studio", &["memory", "ledger", "providers", "store", "error"]),
     ("memory", &["ledger", "providers", "store", "error"]),
     ("ledger", &["providers", "store", "error"]),
@@ -17,12 +18,19 @@ const ROOMS: [(&str, &[&str]); 7] = [
 ];
 
 /// Modules that hold plain types only, which every room may use.
-const PLAIN: [&str; 9] = [
+const PLAIN: [&str; 16] = [
     "ids",
+    "letters",
     "clock",
+    "printable",
+    "process",
+    "spans",
+    "ledger::budget",
+    "ledger::estimate",
     "ledger::money",
     "ledger::operation",
     "ledger::prices",
+    "memory::reuse::ReusePolicy",
     "studio::brief",
     "studio::script",
     "studio::storyboard",

@@ -10,6 +10,8 @@
 mod database;
 mod support;
 
+#[path = "services/cache.rs"]
+mod cache;
 #[path = "services/media.rs"]
 mod media;
 #[path = "services/studio.rs"]

@@ -5,25 +5,29 @@
 #[path = "support/database.rs"]
 mod support;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aida::clock::{FixedClock, SharedClock, SystemClock};
-use aida::ids::{ProjectId, RunId};
+use aida::clock::{Clock, FixedClock, SharedClock, SystemClock, Zone};
+use aida::ids::{CampaignId, ProjectId, RunId};
+use aida::ledger::budget::{Period, Scope};
 use aida::ledger::money::{Quantity, TokenCounts, Usd};
 use aida::ledger::operation::{OperationKind, OperationState};
-use aida::ledger::prices::PriceBook;
-use aida::ledger::{Component, Purpose, Reservation, Submission, Till, TillError};
+use aida::ledger::prices::{Origin, Price, PriceBook, Rates};
+use aida::ledger::till::{Seller, Verdict};
+use aida::ledger::{Component, Parcel, Purpose, Reservation, Submission, Till, TillError};
 use aida::providers::{
-    FailureClass, Job, JobResult, LanguageModel, LanguageReply, LanguageRequest, Message,
-    MoneyState, Probe, Provider, ProviderError, StopReason, UserBlock,
+    FailureClass, ImageModel, ImageRequest, Job, JobResult, JobState, LanguageModel, LanguageReply,
+    LanguageRequest, Message, MoneyState, Probe, Provider, ProviderError, ReferencePicture,
+    StopReason, UserBlock,
 };
 use aida::store::operations::{self, Operation};
 use aida::store::projects::{self, Project};
 use aida::store::runs::{self, NewRun};
-use aida::store::{Store, settlements};
+use aida::store::{Store, budgets, settlements};
 use async_trait::async_trait;
+use jiff::Timestamp;
 use rust_decimal::Decimal;
 use rust_decimal_macros::dec;
 use serde_json::json;
@@ -33,6 +37,8 @@ use tokio_util::sync::CancellationToken;
 /// A model that answers by a script and counts what it was asked.
 struct Scripted {
     asked: AtomicU32,
+    /// Calls under way, and the most that were at once.
+    under_way: [AtomicU32; 2],
     failures: Vec<(FailureClass, MoneyState)>,
     tokens: TokenCounts,
     slow: Duration,
@@ -40,7 +46,17 @@ struct Scripted {
 
 impl Scripted {
     fn answering(tokens: TokenCounts) -> Self {
-        Self { asked: AtomicU32::new(0), failures: Vec::new(), tokens, slow: Duration::ZERO }
+        Self {
+            asked: AtomicU32::new(0),
+            under_way: Default::default(),
+            failures: Vec::new(),
+            tokens,
+            slow: Duration::ZERO,
+        }
+    }
+
+    fn most_at_once(&self) -> u32 {
+        self.under_way[1].load(Ordering::SeqCst)
     }
 
     fn asked(&self) -> u32 {
@@ -73,7 +89,10 @@ impl LanguageModel for Scripted {
         _: &LanguageRequest,
     ) -> Result<LanguageReply, ProviderError> {
         let call = self.asked.fetch_add(1, Ordering::SeqCst) as usize;
+        let [under_way, most] = &self.under_way;
+        most.fetch_max(under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         tokio::time::sleep(self.slow).await;
+        under_way.fetch_sub(1, Ordering::SeqCst);
         if let Some(&(class, money)) = self.failures.get(call) {
             return Err(failure(class, money));
         }
@@ -97,7 +116,7 @@ impl LanguageModel for Scripted {
 
 /// A till on a database with one run.
 struct Shop {
-    _database: TestDatabase,
+    database: TestDatabase,
     store: Store,
     till: Till,
     clock: SharedClock,
@@ -113,7 +132,9 @@ impl Shop {
     async fn open_with(clock: SharedClock) -> Self {
         let database = TestDatabase::fresh().await;
         let store = Store::open(database.settings(), clock.clone()).await.unwrap();
-        let till = Till::new(store.clone(), Arc::new(PriceBook::shipped()), clock.clone(), 40);
+        let answers = database.data_dir().join("answers");
+        let prices = Arc::new(PriceBook::shipped());
+        let till = Till::new(store.clone(), prices, clock.clone(), 40, answers);
         let (project, run, now) = (ProjectId::new(), RunId::new(), clock.now());
         let mut session = store.session().await.unwrap();
         let row = Project {
@@ -139,18 +160,25 @@ impl Shop {
             state: "writing",
             options: json!({}),
             quote: None,
+            estimate_usd: None,
+            plan_usd: None,
             accepted_usd: None,
+            queue: None,
         };
         runs::insert(&mut session, &new, now).await.unwrap();
         session.close().await;
-        Self { _database: database, store, till, clock, run, project }
+        Self { database, store, till, clock, run, project }
     }
 
-    async fn cap(&self, scope: &'static str, dollars: Decimal) {
+    async fn cap(&self, scope: Scope, dollars: Decimal) {
+        let run = self.run.to_string();
+        self.cap_of((scope, &run), Period::Total, dollars).await;
+    }
+
+    async fn cap_of(&self, which: (Scope, &str), period: Period, dollars: Decimal) {
         let mut session = self.store.session().await.unwrap();
-        runs::set_cap(&mut session, self.run, scope, Usd::new(dollars), self.clock.now())
-            .await
-            .unwrap();
+        let (zone, cap) = (Zone::utc(), Usd::new(dollars));
+        budgets::set(&mut session, which, period, &zone, cap, self.clock.now()).await.unwrap();
         session.close().await;
     }
 
@@ -161,6 +189,7 @@ impl Shop {
             run: Some(self.run),
             shot: None,
             component,
+            owner: None,
         }
     }
 
@@ -211,6 +240,10 @@ impl Shop {
         session.close().await;
         row
     }
+}
+
+fn parcel(payload: &serde_json::Value) -> Parcel<'_> {
+    Parcel { payload, balance_before: None, owner: None }
 }
 
 fn job() -> Job {
@@ -275,7 +308,7 @@ async fn what_was_not_charged_is_not_booked_and_what_cannot_succeed_is_not_repea
 async fn a_cap_shortens_the_answer_and_then_stops_the_work() {
     let shop = Shop::open().await;
     let model = Scripted::answering(TokenCounts { output: 8_000, ..TOKENS });
-    shop.cap("run_language", dec!(0.20)).await;
+    shop.cap(Scope::RunLanguage, dec!(0.20)).await;
     shop.ask(&model, "One.").await.unwrap();
     shop.ask(&model, "Two.").await.unwrap();
     let error = shop.ask(&model, "Three.").await.unwrap_err();
@@ -287,19 +320,15 @@ async fn a_cap_shortens_the_answer_and_then_stops_the_work() {
 #[tokio::test]
 async fn calls_side_by_side_never_pass_a_cap() {
     let shop = Shop::open().await;
-    // Each call may cost 0.185 dollars, so two fit at a time.
-    shop.cap("run", dec!(0.40)).await;
+    // Each call may cost 0.185 dollars and costs 0.0079: two fit at a time, the others wait for them.
+    shop.cap(Scope::Run, dec!(0.40)).await;
     let model = Scripted { slow: Duration::from_millis(400), ..Scripted::answering(TOKENS) };
     let words = ["a", "b", "c", "d", "e", "f"];
     let results = futures_util::future::join_all(words.map(|words| shop.ask(&model, words))).await;
-    let refused =
-        results.iter().filter(|result| matches!(result, Err(TillError::OverBudget { .. }))).count();
-    let done = results.iter().filter(|result| result.is_ok()).count();
-    assert_eq!(done + refused, 6);
-    assert!(refused > 0 && done >= 2, "{done} done, {refused} refused");
-    assert_eq!(model.asked() as usize, done);
-    let (settled, unknown) = shop.spent().await;
-    assert!(settled + unknown <= dec!(0.40));
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(model.asked(), 6);
+    assert_eq!(model.most_at_once(), 2);
+    assert_eq!(shop.spent().await, (dec!(0.0474), dec!(0)));
 }
 
 #[tokio::test]
@@ -330,7 +359,7 @@ async fn an_operation_is_sent_once_whoever_tries() {
     let (sends, cancel) = (AtomicU32::new(0), CancellationToken::new());
     let (payload, sends) = (json!({"prompt": "soup"}), &sends);
     let submit = || {
-        shop.till.submit(&image, &payload, None, &cancel, |_| async move {
+        shop.till.submit(&image, parcel(&payload), &cancel, |_| async move {
             sends.fetch_add(1, Ordering::SeqCst);
             Ok(job())
         })
@@ -349,7 +378,7 @@ async fn a_kept_image_is_settled_and_an_unknown_one_is_held_at_its_ceiling() {
     let cancel = CancellationToken::new();
     let (kept, lost) = (shop.planned_image().await, shop.planned_image().await);
     let payload = json!({"prompt": "soup"});
-    shop.till.submit(&kept, &payload, None, &cancel, |_| async { Ok(job()) }).await.unwrap();
+    shop.till.submit(&kept, parcel(&payload), &cancel, |_| async { Ok(job()) }).await.unwrap();
     let result = JobResult {
         urls: vec!["https://files.example/1.png".to_owned()],
         billed_units: Some(dec!(8)),
@@ -360,7 +389,7 @@ async fn a_kept_image_is_settled_and_an_unknown_one_is_held_at_its_ceiling() {
     assert_eq!(shop.spent().await, (dec!(0.04), dec!(0)));
 
     let lose = |_| async { Err(failure(FailureClass::Network, MoneyState::Unknown)) };
-    let submission = shop.till.submit(&lost, &payload, None, &cancel, lose).await.unwrap();
+    let submission = shop.till.submit(&lost, parcel(&payload), &cancel, lose).await.unwrap();
     assert!(matches!(submission, Submission::Lost(_)));
     assert_eq!(shop.load(&lost).await.state, OperationState::Unknown);
     assert_eq!(shop.spent().await, (dec!(0.04), dec!(0.04)));
@@ -373,7 +402,7 @@ async fn what_a_dead_process_was_sending_becomes_unknown_once() {
     let cancel = CancellationToken::new();
     let payload = json!({"prompt": "soup"});
     // The process dies between sending and hearing back: its future is dropped.
-    let sending = shop.till.submit(&image, &payload, None, &cancel, |_| std::future::pending());
+    let sending = shop.till.submit(&image, parcel(&payload), &cancel, |_| std::future::pending());
     assert!(tokio::time::timeout(Duration::from_secs(2), sending).await.is_err());
     assert_eq!(shop.load(&image).await.state, OperationState::Submitting);
     assert_eq!(shop.till.close_interrupted(shop.run).await.unwrap().len(), 1);
@@ -394,7 +423,7 @@ async fn kie_is_sent_twenty_jobs_in_ten_seconds() {
         let image = shop.planned_image().await;
         match shop
             .till
-            .submit(&image, &payload, None, &cancel, |_| async { Ok(job()) })
+            .submit(&image, parcel(&payload), &cancel, |_| async { Ok(job()) })
             .await
             .unwrap()
         {
@@ -405,4 +434,345 @@ async fn kie_is_sent_twenty_jobs_in_ten_seconds() {
     }
     assert_eq!(accepted, 20);
     assert_eq!(shop.count(OperationState::Planned).await, 5);
+}
+
+#[tokio::test]
+async fn a_process_that_has_lost_its_run_cannot_pay() {
+    let shop = Shop::open().await;
+    let drives = async |owner: &str| {
+        let mut session = shop.store.session().await.unwrap();
+        sqlx::query("UPDATE runs SET owner = $1").bind(owner).execute(&mut *session).await.unwrap();
+        session.close().await;
+    };
+    drives("one").await;
+    let image = shop.planned_image().await;
+    let (payload, cancel) = (json!({"prompt": "soup"}), CancellationToken::new());
+    let of_one = Parcel { owner: Some("one"), ..parcel(&payload) };
+    // The other machine's clock is ahead, and it takes the run over.
+    drives("two").await;
+    let never = |_| async { panic!("it was sent") };
+    let refused = shop.till.submit(&image, of_one, &cancel, never).await.unwrap_err();
+    assert!(matches!(refused, TillError::TakenOver), "{refused}");
+    assert_eq!(shop.load(&image).await.state, OperationState::Planned);
+    let model = Scripted::answering(TOKENS);
+    let purpose = Purpose { owner: Some("one".to_owned()), ..shop.purpose(Component::Writer) };
+    let refused = shop.till.language(&purpose, &model, &bare_request(), &cancel).await.unwrap_err();
+    assert!(matches!(refused, TillError::TakenOver), "{refused}");
+    assert_eq!(model.asked(), 0);
+    assert_eq!(shop.spent().await, (dec!(0), dec!(0)));
+}
+
+#[tokio::test]
+async fn a_run_that_is_asked_to_stop_buys_nothing_more() {
+    let shop = Shop::open().await;
+    let mut session = shop.store.session().await.unwrap();
+    sqlx::query("UPDATE runs SET owner = 'one', stop_asked = true")
+        .execute(&mut *session)
+        .await
+        .unwrap();
+    session.close().await;
+    let image = shop.planned_image().await;
+    let (payload, cancel) = (json!({"prompt": "soup"}), CancellationToken::new());
+    let of_one = Parcel { owner: Some("one"), ..parcel(&payload) };
+    let never = |_| async { panic!("it was sent") };
+    let refused = shop.till.submit(&image, of_one, &cancel, never).await.unwrap_err();
+    assert!(matches!(refused, TillError::Cancelled), "{refused}");
+    assert_eq!(shop.load(&image).await.state, OperationState::Planned);
+}
+
+fn bare_request() -> LanguageRequest {
+    LanguageRequest {
+        model: "claude-sonnet-5-5".to_owned(),
+        system: String::new(),
+        tools: Vec::new(),
+        messages: Vec::new(),
+        max_output_tokens: 16_000,
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_after_it_was_given_up_for_lost_is_kept() {
+    let shop = Shop::open().await;
+    let image = shop.planned_image().await;
+    let (payload, cancel) = (json!({"prompt": "soup"}), CancellationToken::new());
+    let submission = shop
+        .till
+        .submit(&image, parcel(&payload), &cancel, |_| async {
+            // Another process has taken the run over and counts what was being sent as unknown.
+            assert_eq!(shop.till.close_interrupted(shop.run).await.unwrap().len(), 1);
+            assert_eq!(shop.spent().await, (dec!(0), dec!(0.04)));
+            Ok(job())
+        })
+        .await
+        .unwrap();
+    assert!(matches!(submission, Submission::Accepted(_)));
+    let row = shop.load(&image).await;
+    assert_eq!((row.state, row.request_id.as_deref()), (OperationState::Submitted, Some("task_1")));
+    // Its ceiling stays booked until it is known what it cost, and is counted once.
+    shop.cap(Scope::Run, dec!(0.08)).await;
+    let (second, third) = (shop.planned_image().await, shop.planned_image().await);
+    let accept = |_| async { Ok(job()) };
+    let sent = shop.till.submit(&second, parcel(&payload), &cancel, accept).await;
+    assert!(sent.is_ok(), "{sent:?}");
+    let refused = shop.till.submit(&third, parcel(&payload), &cancel, accept).await;
+    assert!(matches!(refused, Err(TillError::OverBudget { .. })), "{refused:?}");
+    let failed = failure(FailureClass::Generation, MoneyState::NotCharged);
+    shop.till.fail(&row, OperationState::Submitted, &failed).await.unwrap();
+    assert_eq!(shop.spent().await, (dec!(0), dec!(0)));
+}
+
+#[tokio::test]
+async fn an_answer_that_the_database_did_not_take_is_found_by_the_next_process() {
+    let shop = Shop::open().await;
+    let image = shop.planned_image().await;
+    let (payload, cancel) = (json!({"prompt": "soup"}), CancellationToken::new());
+    // The process dies after the answer was kept and before the database had it.
+    let sending = shop.till.submit(&image, parcel(&payload), &cancel, |_| std::future::pending());
+    assert!(tokio::time::timeout(Duration::from_secs(1), sending).await.is_err());
+    let folder = shop.database.data_dir().join("answers");
+    std::fs::create_dir_all(&folder).unwrap();
+    let answer = folder.join(format!("{}.json", image.id));
+    std::fs::write(&answer, serde_json::to_vec(&job()).unwrap()).unwrap();
+    assert_eq!(shop.till.close_interrupted(shop.run).await.unwrap().len(), 0);
+    let row = shop.load(&image).await;
+    assert_eq!((row.state, row.request_id.as_deref()), (OperationState::Submitted, Some("task_1")));
+    assert!(!answer.exists());
+    assert_eq!(shop.spent().await, (dec!(0), dec!(0)));
+}
+
+#[tokio::test]
+async fn every_kind_of_cap_holds_and_names_itself() {
+    let shop = Shop::open().await;
+    let campaign = CampaignId::new();
+    let mut session = shop.store.session().await.unwrap();
+    for statement in [
+        "INSERT INTO campaigns (id, user_id, name, created_at, updated_at) VALUES ($1, 'ada', 'Spring', now(), now())",
+        "INSERT INTO project_campaigns SELECT id, $1, now() FROM projects",
+    ] {
+        sqlx::query(statement).bind(campaign).execute(&mut *session).await.unwrap();
+    }
+    session.close().await;
+    let subject = campaign.to_string();
+    let (payload, cancel) = (json!({"prompt": "soup"}), CancellationToken::new());
+    let buy = async || {
+        let image = shop.planned_image().await;
+        shop.till.submit(&image, parcel(&payload), &cancel, |_| async { Ok(job()) }).await
+    };
+    buy().await.unwrap();
+    for (which, period, name) in [
+        ((Scope::Everything, ""), Period::Day, "all spend today (UTC)"),
+        ((Scope::Everything, ""), Period::Month, "all spend this month (UTC)"),
+        ((Scope::User, "ada"), Period::Total, "user ada"),
+        ((Scope::Provider, "kie"), Period::Month, "provider kie this month (UTC)"),
+        ((Scope::Campaign, subject.as_str()), Period::Total, "campaign Spring"),
+    ] {
+        // One picture is under way; a second one does not fit, and would under a cap of 0.08.
+        shop.cap_of(which, period, dec!(0.07)).await;
+        match buy().await {
+            Err(TillError::OverBudget { what, taken, .. }) => {
+                assert_eq!((what.as_str(), taken), (name, Usd::new(dec!(0.04))));
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+        let mut session = shop.store.session().await.unwrap();
+        assert!(budgets::remove(&mut session, which, period).await.unwrap());
+        session.close().await;
+    }
+    // Caps of others do not concern it.
+    for which in [(Scope::User, "bob"), (Scope::Provider, "fal"), (Scope::Campaign, "none")] {
+        shop.cap_of(which, Period::Total, dec!(0)).await;
+    }
+    buy().await.unwrap();
+}
+
+/// A clock that is set by hand.
+#[derive(Debug)]
+struct Jumping(Mutex<Timestamp>);
+
+impl Jumping {
+    fn to(&self, time: &str) {
+        *self.0.lock().unwrap() = time.parse().unwrap();
+    }
+}
+
+impl Clock for Jumping {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_pays_nothing_twice_and_passes_no_cap() {
+    let clock = Arc::new(Jumping(Mutex::new("2026-11-30T23:30:00Z".parse().unwrap())));
+    let shop = Shop::open_with(clock.clone()).await;
+    let (payload, cancel) = (json!({"prompt": "soup"}), CancellationToken::new());
+    shop.cap_of((Scope::Everything, ""), Period::Day, dec!(0.05)).await;
+    let (first, second) = (shop.planned_image().await, shop.planned_image().await);
+    let result = JobResult { urls: Vec::new(), billed_units: None };
+    let submit = async |image: &Operation| {
+        shop.till.submit(image, parcel(&payload), &cancel, |_| async { Ok(job()) }).await
+    };
+    submit(&first).await.unwrap();
+    // A day ahead: the job goes on as it is.
+    clock.to("2026-12-01T23:30:00Z");
+    assert!(submit(&first).await.is_err(), "it was sent already");
+    shop.till.ready(first.id, &result).await.unwrap();
+    // A month back: the same.
+    clock.to("2026-10-30T12:00:00Z");
+    assert!(submit(&first).await.is_err(), "it was sent already");
+    let row = shop.load(&first).await;
+    shop.till.keep(&row, &result, &[]).await.unwrap();
+    assert_eq!(shop.spent().await, (dec!(0.04), dec!(0)));
+    // What was spent "later" than the clock says counts all the same.
+    clock.to("2026-10-29T12:00:00Z");
+    assert!(matches!(submit(&second).await, Err(TillError::OverBudget { .. })));
+    // On a later day there is room again.
+    clock.to("2026-11-02T12:00:00Z");
+    submit(&second).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_outside_any_run_is_booked_at_its_ceiling_when_its_process_has_died() {
+    let shop = Shop::open().await;
+    let purpose = Purpose { project: None, run: None, ..shop.purpose(Component::Writer) };
+    let slow = Scripted { slow: Duration::from_mins(1), ..Scripted::answering(TOKENS) };
+    let (request, cancel) = (bare_request(), CancellationToken::new());
+    let asking = shop.till.language(&purpose, &slow, &request, &cancel);
+    assert!(tokio::time::timeout(Duration::from_secs(1), asking).await.is_err());
+    // Its process lives as far as anybody knows: its reservation stays.
+    assert_eq!(shop.till.close_abandoned(|_| false).await.unwrap(), 0);
+    assert_eq!(shop.till.close_abandoned(|_| true).await.unwrap(), 1);
+    assert_eq!(shop.till.close_abandoned(|_| true).await.unwrap(), 0);
+    let mut session = shop.store.session().await.unwrap();
+    let ceiling: Decimal =
+        sqlx::query_scalar("SELECT sum(reserved_usd) FROM charges WHERE state = 'unknown'")
+            .fetch_one(&mut *session)
+            .await
+            .unwrap();
+    session.close().await;
+    assert_eq!(ceiling.normalize(), dec!(0.185));
+}
+
+#[tokio::test]
+async fn a_price_that_left_the_book_is_still_the_one_that_is_charged() {
+    let shop = Shop::open().await;
+    let shipped = PriceBook::shipped();
+    let day = jiff::civil::date(2026, 11, 22);
+    let own = Price {
+        rates: Rates::Image(dec!(0.03)),
+        origin: Origin::Config,
+        ..shipped.find("kie", "midjourney-7-fast", day).unwrap().clone()
+    };
+    let own_id = own.id();
+    let till = |book: PriceBook| {
+        let answers = shop.database.data_dir().join("answers");
+        Till::new(shop.store.clone(), Arc::new(book), shop.clock.clone(), 40, answers)
+    };
+    let with_own = Shop { till: till(shipped.clone().with([own])), ..shop };
+    let image = with_own.planned_image().await;
+    assert_eq!((image.price_id.as_str(), image.estimated_usd), (&*own_id, Usd::new(dec!(0.03))));
+    let (payload, cancel) = (json!({"prompt": "soup"}), CancellationToken::new());
+    let submit = with_own.till.submit(&image, parcel(&payload), &cancel, |_| async { Ok(job()) });
+    submit.await.unwrap();
+
+    // The entry is gone from config.toml when the picture is there.
+    let answers = with_own.database.data_dir().join("answers");
+    let (store, clock) = (with_own.store.clone(), with_own.clock.clone());
+    let without = Till::new(store, Arc::new(shipped), clock, 40, answers);
+    let result = JobResult { urls: Vec::new(), billed_units: None };
+    without.ready(image.id, &result).await.unwrap();
+    without.keep(&with_own.load(&image).await, &result, &[]).await.unwrap();
+    assert_eq!(with_own.spent().await, (dec!(0.03), dec!(0)));
+
+    // What was planned with it and not sent is planned anew instead.
+    let late = with_own.planned_image().await;
+    assert!(with_own.till.is_priced_as_today(&late) && !without.is_priced_as_today(&late));
+    let refused = without.submit(&late, parcel(&payload), &cancel, |_| async { Ok(job()) }).await;
+    assert!(refused.is_ok(), "its price stands in the books: {refused:?}");
+}
+
+/// KIE's account as it stands while another picture is bought: each question finds it 8 credits poorer.
+struct BuyingMeanwhile<'a> {
+    shop: &'a Shop,
+    buys: bool,
+}
+
+#[async_trait]
+impl ImageModel for BuyingMeanwhile<'_> {
+    fn provider(&self) -> Provider {
+        Provider::Kie
+    }
+
+    fn model(&self) -> &'static str {
+        "midjourney-7-fast"
+    }
+
+    fn endpoint(&self) -> &'static str {
+        "mj/generate"
+    }
+
+    fn check(&self, _: &ImageRequest) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    fn most_references(&self) -> usize {
+        0
+    }
+
+    async fn upload(&self, _: &ReferencePicture) -> Result<String, ProviderError> {
+        Ok(String::new())
+    }
+
+    fn payload(&self, _: &ImageRequest) -> serde_json::Value {
+        json!({})
+    }
+
+    async fn submit(&self, _: Reservation, _: &serde_json::Value) -> Result<Job, ProviderError> {
+        Ok(job())
+    }
+
+    async fn state(&self, _: &Job) -> Result<JobState, ProviderError> {
+        Ok(JobState::Running { percent: None })
+    }
+
+    async fn fresh_url(&self, url: &str) -> Result<String, ProviderError> {
+        Ok(url.to_owned())
+    }
+
+    async fn balance(&self) -> Result<Option<Decimal>, ProviderError> {
+        if self.buys {
+            let (image, payload) = (self.shop.planned_image().await, json!({"prompt": "bread"}));
+            let cancel = CancellationToken::new();
+            let sent =
+                self.shop.till.submit(&image, parcel(&payload), &cancel, |_| async { Ok(job()) });
+            assert!(sent.await.is_ok());
+        }
+        Ok(Some(dec!(992)))
+    }
+
+    fn balance_unit(&self) -> Usd {
+        Usd::new(dec!(0.005))
+    }
+
+    async fn probe(&self) -> Result<Probe, ProviderError> {
+        Ok(Probe { note: String::new(), balance: None })
+    }
+}
+
+#[tokio::test]
+async fn a_balance_that_another_picture_changed_meanwhile_proves_nothing() {
+    for buys in [false, true] {
+        let shop = Shop::open().await;
+        let image = shop.planned_image().await;
+        let (payload, cancel) = (json!({"prompt": "soup"}), CancellationToken::new());
+        let before = Parcel { balance_before: Some(dec!(1_000)), ..parcel(&payload) };
+        let lose = |_| async { Err(failure(FailureClass::Network, MoneyState::Unknown)) };
+        shop.till.submit(&image, before, &cancel, lose).await.unwrap();
+        let row = shop.load(&image).await;
+        let model = BuyingMeanwhile { shop: &shop, buys };
+        let verdict = shop.till.look_up(&row, Seller::Image(&model)).await.unwrap();
+        let is_proven = matches!(verdict, Verdict::Charged(_));
+        let is_open = matches!(verdict, Verdict::Undecided(_));
+        assert_eq!((is_proven, is_open), (!buys, buys), "{verdict:?}");
+    }
 }

@@ -4,16 +4,24 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use jiff::SignedDuration;
 
 use crate::cli::output::Format;
 use crate::cli::settings::{Flags, Override};
 use crate::commands::{
-    campaigns::CampaignsArgs, completions::CompletionsArgs, config::ConfigArgs, costs::CostsArgs,
-    create_video::CreateVideoArgs, database::DatabaseArgs, health::HealthArgs, man::ManArgs,
-    migrate::MigrateArgs, resume::ResumeArgs, search::SearchArgs,
+    batch::BatchArgs, budget::BudgetArgs, campaigns::CampaignsArgs, completions::CompletionsArgs,
+    config::ConfigArgs, costs::CostsArgs, create_video::CreateVideoArgs, database::DatabaseArgs,
+    feedback::FeedbackArgs, files::FilesArgs, health::HealthArgs, man::ManArgs, memory::MemoryArgs,
+    migrate::MigrateArgs, preferences::PreferencesArgs, prices::PricesArgs, read_pdf::ReadPdfArgs,
+    recover::RecoverArgs, resume::ResumeArgs, retake::RetakeArgs, search::SearchArgs,
+    show::ShowArgs, why::WhyArgs, work::WorkArgs,
 };
+#[cfg(feature = "serve")]
+use crate::serve::ServeArgs;
 
 /// Help is as wide as the narrowest terminal that everything fits.
 const HELP_WIDTH: usize = 80;
@@ -72,17 +80,61 @@ pub struct GlobalArgs {
     /// Log what is done to standard error; twice for more
     #[arg(long, short, global = true, action = ArgAction::Count)]
     pub verbose: u8,
+    /// Do nothing while another command holds the lock of this name
+    #[arg(long, global = true, value_name = "NAME", value_parser = lock_name)]
+    pub lock: Option<String>,
+    /// Wait this long for the lock, such as 30s or 10m [default: 0s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration, requires = "lock")]
+    pub lock_wait: Option<Duration>,
+    /// Stop cleanly after this long, such as 90s, 30m or 2h
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
+    pub deadline: Option<Duration>,
 }
+
+/// Reads the name of a lock.
+fn lock_name(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return Err("not a name of 1 to 100 characters, such as nightly".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+/// Reads a length of time, such as `90s`, `30m` or `1h 30m`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| *duration <= LONGEST_DURATION)
+        .ok_or_else(|| "not a length of time such as 90s, 30m or 2h, at most 7 days".to_owned())
+}
+
+/// The longest length of time that can be asked for.
+const LONGEST_DURATION: Duration = Duration::from_hours(7 * 24);
 
 /// The subcommands. What each does is said, once, on its arguments.
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "a comment here would replace the help of the arguments")]
 pub enum Command {
     CreateVideo(CreateVideoArgs),
+    Batch(BatchArgs),
     Resume(ResumeArgs),
+    Recover(RecoverArgs),
+    Why(WhyArgs),
+    Retake(RetakeArgs),
+    Show(ShowArgs),
+    Work(WorkArgs),
+    #[cfg(feature = "serve")]
+    Serve(ServeArgs),
     Search(SearchArgs),
+    Files(FilesArgs),
+    Memory(MemoryArgs),
     Campaigns(CampaignsArgs),
+    Feedback(FeedbackArgs),
+    Preferences(PreferencesArgs),
     Costs(CostsArgs),
+    Budget(BudgetArgs),
+    Prices(PricesArgs),
     Health(HealthArgs),
     Migrate(MigrateArgs),
     Config(ConfigArgs),
@@ -90,6 +142,8 @@ pub enum Command {
     Man(ManArgs),
     #[command(name = "__database", hide = true)]
     Database(DatabaseArgs),
+    #[command(name = "__read-pdf", hide = true)]
+    ReadPdf(ReadPdfArgs),
 }
 
 impl Cli {
@@ -113,8 +167,11 @@ impl Cli {
             _ => Some("debug"),
         };
         set("log", "--verbose", level.map(str::to_owned));
-        if let Command::CreateVideo(arguments) = &self.command {
-            overrides.extend(arguments.overrides());
+        match &self.command {
+            Command::CreateVideo(arguments) => overrides.extend(arguments.overrides()),
+            #[cfg(feature = "serve")]
+            Command::Serve(arguments) => overrides.extend(arguments.overrides()),
+            _ => {}
         }
         Flags {
             config: self.global.config.clone(),
@@ -128,7 +185,32 @@ impl Cli {
 pub fn parse(
     arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(arguments)
+    let cli = Cli::try_parse_from(arguments)?;
+    if cli.global.lock.is_some()
+        && let Some(name) = cli.command.works_without_locks()
+    {
+        let message = format!(
+            "--lock cannot be used with '{name}': it works where there is no database to lock in"
+        );
+        return Err(command().error(ErrorKind::ArgumentConflict, message));
+    }
+    Ok(cli)
+}
+
+impl Command {
+    /// The name of a command that must work while no database can be used, and so takes no lock.
+    const fn works_without_locks(&self) -> Option<&'static str> {
+        match self {
+            Self::Health(_) => Some("health"),
+            Self::Migrate(_) => Some("migrate"),
+            Self::Config(_) => Some("config"),
+            Self::Completions(_) => Some("completions"),
+            Self::Man(_) => Some("man"),
+            Self::Database(_) => Some("__database"),
+            Self::ReadPdf(_) => Some("__read-pdf"),
+            _ => None,
+        }
+    }
 }
 
 /// Prints what [`parse`] could not turn into a command: help and the version on standard output
@@ -175,6 +257,28 @@ mod tests {
             let hidden = subcommand.is_hide_set();
             check(subcommand, &name, !hidden);
         }
+    }
+
+    #[test]
+    fn lengths_of_time_are_read() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_mins(90)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        for wrong in ["", "90", "-5m", "soon", "8d", "200h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_lock_is_refused_where_none_can_be_taken() {
+        for line in ["health", "migrate", "config show", "completions bash", "man", "__database d"]
+        {
+            let words = ["aida"].into_iter().chain(line.split(' ')).chain(["--lock", "nightly"]);
+            let refused = parse(words).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::ArgumentConflict, "{line}: {refused}");
+            assert_eq!(refused.exit_code(), 2, "{line}");
+        }
+        assert!(parse(["aida", "costs", "--lock", "nightly"]).is_ok());
     }
 
     #[test]

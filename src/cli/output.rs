@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::environment::Environment;
 use crate::error::{Error, Kind};
+use crate::printable::printable_lines;
 
 /// The narrowest terminal that everything fits.
 pub const STANDARD_WIDTH: u16 = 80;
@@ -172,33 +173,39 @@ impl Output {
     /// Says how the work goes, on standard error; silent with `--quiet`.
     pub fn status(&self, text: impl AsRef<str>) {
         if !self.0.quiet {
-            self.talk(text.as_ref());
+            self.talk(&printable_lines(text.as_ref()));
         }
     }
 
     /// Says that something is not as it should be, on standard error.
     pub fn warning(&self, text: impl AsRef<str>) {
         let label = self.style(&Style::new().yellow().bold(), "warning:");
-        self.talk(&format!("{label} {}", text.as_ref()));
+        self.talk(&format!("{label} {}", printable_lines(text.as_ref())));
     }
 
     /// Says what could be typed next, on standard error; silent with `--quiet`.
     pub fn hint(&self, text: impl AsRef<str>) {
         if !self.0.quiet {
             let label = self.style(&Style::new().cyan().bold(), "hint:");
-            self.talk(&format!("{label} {}", text.as_ref()));
+            self.talk(&format!("{label} {}", printable_lines(text.as_ref())));
         }
     }
 
     /// Prints an error: what happened, why, and what to type next. With `--json` it is also the
     /// last object on standard output, unless the command's own object told of it.
     pub fn error(&self, error: &Error) {
-        let mut text = format!("{} {error}", self.style(&Style::new().red().bold(), "error:"));
+        let mut text = String::new();
+        let mut line = |style: Style, label: &str, words: &str| {
+            let start = if text.is_empty() { "" } else { "\n" };
+            let label = self.style(&style, label);
+            let _ = write!(text, "{start}{label} {}", printable_lines(words));
+        };
+        line(Style::new().red().bold(), "error:", &error.to_string());
         for cause in error.causes() {
-            let _ = write!(text, "\n{} {cause}", self.style(&Style::new().bold(), "caused by:"));
+            line(Style::new().bold(), "caused by:", &cause);
         }
         for hint in error.hints() {
-            let _ = write!(text, "\n{} {hint}", self.style(&Style::new().cyan().bold(), "hint:"));
+            line(Style::new().cyan().bold(), "hint:", hint);
         }
         self.talk(&text);
         if self.is_json() && !error.is_reported() {
@@ -231,6 +238,43 @@ impl Output {
                 .default(false)
                 .interact_on_opt(terminal)
                 .map(|answer| answer.unwrap_or(false))
+        })
+        .await
+    }
+
+    /// Has one of some things chosen, by its place; `default` is where the cursor stands.
+    pub async fn choose(
+        &self,
+        question: &str,
+        things: Vec<String>,
+        default: usize,
+        cancel: &CancellationToken,
+    ) -> Result<usize, Error> {
+        let question = question.to_owned();
+        self.ask(cancel, move |terminal| {
+            dialoguer::Select::new()
+                .with_prompt(question)
+                .items(things)
+                .default(default)
+                .interact_on(terminal)
+        })
+        .await
+    }
+
+    /// Has any of some things chosen, by their places; those with `true` are marked beforehand.
+    pub async fn choose_some(
+        &self,
+        question: &str,
+        things: Vec<(String, bool)>,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<usize>, Error> {
+        let question = question.to_owned();
+        self.ask(cancel, move |terminal| {
+            dialoguer::MultiSelect::new()
+                .with_prompt(question)
+                .items_checked(things)
+                .report(false)
+                .interact_on(terminal)
         })
         .await
     }

@@ -4,6 +4,7 @@
 //! important event where standard error is not one, one JSON object for each event with `--json`,
 //! nothing with `--quiet`.
 
+mod batch;
 mod board;
 mod words;
 
@@ -16,8 +17,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::output::Output;
+use crate::ids::RunId;
 use crate::studio::events::{Event, EventSink};
 
+pub use self::batch::BatchBars;
 use self::board::Board;
 
 /// How often the whole's clock moves on.
@@ -65,22 +68,47 @@ impl Bars {
 /// Consumes events until the end is asked for, and then what is left of them.
 async fn listen(mut events: UnboundedReceiver<Event>, output: Output, end: CancellationToken) {
     let mut view = View::new(&output);
+    let mut journal = Journal::default();
+    let mut take = |event: Event| {
+        journal.write(&event);
+        view.show(&event);
+    };
     loop {
         tokio::select! {
             biased;
             event = events.recv() => match event {
-                Some(event) => view.show(&event),
+                Some(event) => take(event),
                 None => break,
             },
             () = end.cancelled() => {
                 while let Ok(event) = events.try_recv() {
-                    view.show(&event);
+                    take(event);
                 }
                 break;
             }
         }
     }
     view.end();
+}
+
+/// Writes a run's events into the log: what is worth a line, and the rest for those who look closely.
+#[derive(Default)]
+struct Journal {
+    run: Option<RunId>,
+}
+
+impl Journal {
+    fn write(&mut self, event: &Event) {
+        if let Event::RunStarted { run_id, .. } = event {
+            self.run = Some(*run_id);
+        }
+        let run = self.run.map(tracing::field::display);
+        if let Some(line) = words::line(event) {
+            tracing::info!(run, "{line}");
+        } else {
+            tracing::debug!(run, ?event, "progress");
+        }
+    }
 }
 
 /// Who looks at the events.
@@ -135,7 +163,7 @@ impl View {
 mod tests {
     use super::*;
     use crate::cli::output::Format;
-    use crate::ids::{ProjectId, RunId};
+    use crate::ids::ProjectId;
     use crate::studio::events::{Progress, Step};
 
     fn shot(shot: u32, progress: Progress) -> Event {

@@ -3,22 +3,30 @@
 mod env_file;
 mod file;
 pub mod keys;
+pub mod prices;
+pub mod serve;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use crate::cli::environment::Environment;
+use crate::cli::log::LogFile;
+use crate::clock::Zone;
 use crate::error::Error;
 use crate::ledger::money::Usd;
+use crate::ledger::prices::Price;
+use crate::memory::reuse::ReusePolicy;
 use crate::studio::brief::Aspect;
 
 use self::file::Place;
 use self::keys::{Form, Key};
+use self::serve::{Origins, Serve};
 
 /// Everything that can be set, merged.
 #[derive(Debug, Clone)]
@@ -37,17 +45,23 @@ pub struct Settings {
     pub anthropic: Anthropic,
     /// OpenAI.
     pub openai: OpenAi,
+    /// Voyage AI.
+    pub voyage: Voyage,
+    /// Any host that speaks OpenAI's interface.
+    pub compatible: Compatible,
     /// KIE.AI.
     pub kie: Kie,
     /// fal.ai.
     pub fal: Fal,
     /// The model of all three roles.
     pub language_model: String,
+    /// The model that describes the user's pictures.
+    pub vision_model: String,
     /// The model that draws keyframes.
     pub image_model: String,
     /// The model that moves them.
     pub video_model: String,
-    /// `auto`, `builtin`, or the name of an embedding model.
+    /// `auto`, `builtin`, `compatible`, or the name of an embedding model.
     pub embedder: String,
     /// Whether clips have sound.
     pub audio: bool,
@@ -61,8 +75,22 @@ pub struct Settings {
     pub ask_above: Usd,
     /// The share of input tokens that should come from the prompt cache, 0 to 1.
     pub cache_hit_target: Decimal,
+    /// Where days, weeks and months of costs and budgets begin.
+    pub time_zone: Zone,
+    /// Whether kept takes are used again; none where nobody says.
+    pub reuse: Option<ReusePolicy>,
+    /// How long fal is asked again about a job that it does not list.
+    pub recover: Duration,
+    /// Prices of the user's own, over those that aida ships with.
+    pub prices: Vec<Price>,
     /// How much the log tells.
     pub log: tracing::level_filters::LevelFilter,
+    /// The log in files, where one is asked for.
+    pub log_file: Option<LogFile>,
+    /// Where traces and metrics go, if anywhere.
+    pub otlp_endpoint: Option<Url>,
+    /// The HTTP face.
+    pub serve: Serve,
     /// Where config.toml is, whether or not it exists.
     pub config_path: Option<PathBuf>,
     /// Things worth a warning that did not stop the reading.
@@ -87,6 +115,30 @@ pub struct OpenAi {
     pub key: Option<SecretString>,
     /// The host; aida appends `/embeddings`.
     pub base_url: Url,
+}
+
+/// How Voyage AI is reached.
+#[derive(Debug, Clone)]
+pub struct Voyage {
+    /// The key.
+    pub key: Option<SecretString>,
+    /// The host; aida appends `/embeddings`.
+    pub base_url: Url,
+    /// Whether somebody chose the host.
+    pub host_is_chosen: bool,
+}
+
+/// How a host that speaks OpenAI's interface is reached.
+#[derive(Debug, Clone)]
+pub struct Compatible {
+    /// The key, if it wants one.
+    pub key: Option<SecretString>,
+    /// The host; aida appends `/embeddings`.
+    pub base_url: Url,
+    /// The model; empty for none.
+    pub model: String,
+    /// The width that is asked; 0 for the model's own.
+    pub dimensions: u32,
 }
 
 /// How KIE.AI is reached.
@@ -214,6 +266,17 @@ impl Settings {
                 key: layers.secret("openai_api_key")?,
                 base_url: layers.address("openai_base_url")?,
             },
+            voyage: Voyage {
+                key: layers.secret("voyage_api_key")?,
+                base_url: layers.address("voyage_base_url")?,
+                host_is_chosen: layers.given.contains_key("voyage_base_url"),
+            },
+            compatible: Compatible {
+                key: layers.secret("embedding_api_key")?,
+                base_url: layers.address("embedding_base_url")?,
+                model: layers.text("embedding_model")?,
+                dimensions: layers.whole("embedding_dimensions")?,
+            },
             kie: Kie {
                 key: layers.secret("kie_api_key")?,
                 base_url: layers.address("kie_base_url")?,
@@ -227,6 +290,7 @@ impl Settings {
                 concurrency: layers.whole("fal_concurrency")?,
             },
             language_model: layers.text("language_model")?,
+            vision_model: layers.text("vision_model")?,
             image_model: layers.text("image_model")?,
             video_model: layers.text("video_model")?,
             embedder: layers.text("embedder")?,
@@ -236,7 +300,14 @@ impl Settings {
             language_budget: Usd::new(layers.decimal("language_budget_usd")?),
             ask_above: Usd::new(layers.decimal("ask_above_usd")?),
             cache_hit_target: layers.decimal("cache_hit_target")?,
+            time_zone: layers.zone("time_zone")?,
+            reuse: layers.policy("reuse")?,
+            recover: Duration::from_secs(layers.whole("recover_seconds")?.into()),
             log: layers.level("log")?,
+            log_file: layers.log_file()?,
+            otlp_endpoint: layers.collector("otlp_endpoint")?,
+            serve: layers.serve()?,
+            prices: std::mem::take(&mut layers.prices),
             origins: Vec::new(),
             config_path: layers.config_path.map(|(path, _)| path),
             warnings,
@@ -257,6 +328,8 @@ struct Layers {
     given: BTreeMap<&'static str, Given>,
     /// Where config.toml is, and whether somebody named that place.
     config_path: Option<(PathBuf, bool)>,
+    /// The entries of `[[price]]` in config.toml.
+    prices: Vec<Price>,
     home: Option<PathBuf>,
 }
 
@@ -300,7 +373,13 @@ impl Layers {
         let config_path = config.map(|path| (path, true)).or_else(|| {
             environment.config_dir.as_ref().map(|folder| (folder.join("config.toml"), false))
         });
-        Ok(Self { given, config_path, home: environment.variable("HOME").map(PathBuf::from) })
+        let prices = Vec::new();
+        Ok(Self {
+            given,
+            config_path,
+            prices,
+            home: environment.variable("HOME").map(PathBuf::from),
+        })
     }
 
     /// config.toml, and what is worth a warning about it.
@@ -323,7 +402,9 @@ impl Layers {
             }
         };
         let mut holds_keys = false;
-        for value in file::parse(&path, &text)? {
+        let content = file::parse(&path, &text)?;
+        self.prices = content.prices;
+        for value in content.values {
             if value.text.trim().is_empty() {
                 return Err(value
                     .place
@@ -392,6 +473,17 @@ impl Layers {
         })
     }
 
+    /// A collector of one's own, which inside a network is often spoken to over plain http.
+    fn collector(&self, name: &'static str) -> Result<Option<Url>, Error> {
+        if !self.given.contains_key(name) {
+            return Ok(None);
+        }
+        self.read(name, |text| match Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(url)),
+            _ => Err("is not an http or https address".to_owned()),
+        })
+    }
+
     fn switch(&self, name: &'static str) -> Result<bool, Error> {
         self.read(name, |text| match text.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Ok(true),
@@ -443,6 +535,63 @@ impl Layers {
                 format!("is not an aspect that can be made; choose one of {}", known.join(", "))
             })
         })
+    }
+
+    /// A policy that is none where nobody says.
+    fn policy(&self, name: &'static str) -> Result<Option<ReusePolicy>, Error> {
+        let Some(given) = self.given.get(name) else { return Ok(None) };
+        let policy = given.text.expose_secret().trim().parse();
+        policy.map(Some).map_err(|_| wrong(name, given, "is none of auto, ask, never"))
+    }
+
+    fn zone(&self, name: &'static str) -> Result<Zone, Error> {
+        self.read(name, |text| match text {
+            "auto" => Ok(Zone::of_this_machine()),
+            name => Zone::named(name)
+                .ok_or_else(|| "is no time zone, such as Europe/Berlin, UTC or auto".to_owned()),
+        })
+    }
+
+    /// The HTTP face.
+    fn serve(&self) -> Result<Serve, Error> {
+        let budget = "serve.run_budget_usd";
+        let run_budget = if self.given.contains_key(budget) {
+            Some(Usd::new(self.decimal(budget)?))
+        } else {
+            None
+        };
+        Ok(Serve {
+            run_budget,
+            port: self.read("serve.port", |text| {
+                text.parse().ok().filter(|port| *port > 0).ok_or_else(|| "is no port".to_owned())
+            })?,
+            listen: self.read("serve.listen", serve::addresses)?,
+            tokens: match self.secret("serve.tokens")? {
+                None => Vec::new(),
+                Some(tokens) => {
+                    serve::tokens(tokens.expose_secret()).map_err(|problem| {
+                        match self.given.get("serve.tokens") {
+                            Some(given) => wrong("serve.tokens", given, &problem),
+                            None => Error::internal(problem),
+                        }
+                    })?
+                }
+            },
+            origins: if self.given.contains_key("serve.origins") {
+                self.read("serve.origins", serve::origins)?
+            } else {
+                Origins::These(Vec::new())
+            },
+            jobs: self.whole("serve.jobs")?,
+            queue: self.whole("serve.queue")?,
+            requests_per_minute: self.whole("serve.requests_per_minute")?,
+        })
+    }
+
+    /// The log in files.
+    fn log_file(&self) -> Result<Option<LogFile>, Error> {
+        let days = self.whole("log_days")?;
+        Ok(self.path("log_file")?.map(|path| LogFile { path, days }))
     }
 
     fn level(&self, name: &'static str) -> Result<tracing::level_filters::LevelFilter, Error> {

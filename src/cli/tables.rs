@@ -1,14 +1,17 @@
 //! Reports as tables that fit the terminal, and as CSV.
 
+use std::borrow::Cow;
+
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use console::{measure_text_width, truncate_str};
 
 use crate::error::Error;
+use crate::printable::printable;
 
 /// A column of a [`Grid`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Column {
-    title: &'static str,
+    title: Cow<'static, str>,
     right: bool,
     /// The narrowest that it may become; fixed columns keep the width of their content.
     least: Option<usize>,
@@ -17,17 +20,17 @@ pub struct Column {
 impl Column {
     /// Words.
     pub const fn left(title: &'static str) -> Self {
-        Self { title, right: false, least: None }
+        Self { title: Cow::Borrowed(title), right: false, least: None }
     }
 
     /// Numbers.
     pub const fn right(title: &'static str) -> Self {
-        Self { title, right: true, least: None }
+        Self { title: Cow::Borrowed(title), right: true, least: None }
     }
 
     /// Long words, cut with `…` where the line would be too long, but not below `least` columns.
-    pub const fn flexible(title: &'static str, least: usize) -> Self {
-        Self { title, right: false, least: Some(least) }
+    pub fn flexible(title: impl Into<Cow<'static, str>>, least: usize) -> Self {
+        Self { title: title.into(), right: false, least: Some(least) }
     }
 }
 
@@ -65,6 +68,11 @@ impl Grid {
         self.rows.is_empty()
     }
 
+    /// How many columns its lines take at least.
+    pub fn least_width(&self) -> usize {
+        self.widths(0).iter().sum::<usize>() + GAP * self.columns.len().saturating_sub(1)
+    }
+
     /// The table as text of lines at most `width` columns wide, ending in a line feed.
     pub fn render(&self, width: u16) -> String {
         let widths = self.widths(usize::from(width));
@@ -87,7 +95,8 @@ impl Grid {
                 })
                 .collect()
         };
-        let titles: Vec<_> = self.columns.iter().map(|column| column.title.to_owned()).collect();
+        let titles: Vec<_> =
+            self.columns.iter().map(|column| column.title.clone().into_owned()).collect();
         table.set_header(cells(&titles));
         for row in self.rows.iter().chain(&self.footer) {
             table.add_row(cells(row));
@@ -119,7 +128,7 @@ impl Grid {
                     .chain(&self.footer)
                     .filter_map(|row| row.get(index))
                     .map(|text| measure_text_width(text))
-                    .chain([measure_text_width(column.title)])
+                    .chain([measure_text_width(&column.title)])
                     .max()
                     .unwrap_or(0)
             })
@@ -144,15 +153,19 @@ impl Grid {
     }
 }
 
-/// Text as it fits a cell: on one line, without what could move the cursor.
-fn one_line(text: String) -> String {
-    if text.chars().any(char::is_control) {
+/// Text as it fits a cell: on one line, without what could move the cursor or turn the writing.
+pub fn one_line(text: String) -> String {
+    let text = if text.chars().any(char::is_control) {
         text.split(|character: char| character.is_control())
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>()
             .join(" ")
     } else {
         text
+    };
+    match printable(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(shown) => shown,
     }
 }
 

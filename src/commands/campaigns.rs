@@ -1,5 +1,8 @@
 //! `aida campaigns`: videos that belong together.
 
+mod report;
+mod style;
+
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,19 +14,26 @@ use crate::commands::Context;
 use crate::error::Error;
 use crate::ids::{CampaignId, ProjectId};
 use crate::ledger::money::Usd;
-use crate::store::campaigns::{self, Campaign, CampaignName, CampaignTotals, CampaignVideo};
+use crate::store::campaign_styles::{self, CampaignStyle};
+use crate::store::campaigns::{self, Campaign, CampaignName, CampaignTotals};
 use crate::store::projects::{self, Project};
+use report::CampaignReport;
+use style::{Clear, StyleArgs};
 
 /// Arguments of `aida campaigns`.
 #[derive(Debug, Clone, Args)]
 #[command(
     about = "Group videos into campaigns",
     long_about = "Group videos into campaigns.\n\n\
-        The team reads a campaign's description, and what was made for it, before each of its \
-        videos. Campaigns are named by name or id, projects by id or the end of it.",
+        The team reads a campaign's description and style, and what was made for it, before each \
+        of its videos. A style has a palette, words to use and to avoid, a look, a logo, an \
+        aspect and a budget for each video; flags of create-video come before it, and settings \
+        after it. A script or storyboard that breaks its words is sent back. Campaigns are named \
+        by name or id, projects by id or the end of it.",
     after_help = "\
 Examples:
   aida campaigns create \"Spring launch\" --description \"fresh, bright, quick\"
+  aida campaigns style \"Spring launch\" --palette \"coral, #F5E9DC\" --avoid cheap
   aida create-video \"running shoes launch\" --campaign \"Spring launch\"
   aida campaigns add \"Spring launch\" 23456789
   aida campaigns show \"Spring launch\""
@@ -50,6 +60,20 @@ pub enum CampaignsCommand {
         /// What it is about; the team reads it for every video
         #[arg(long, value_name = "TEXT", default_value = "")]
         description: String,
+        /// What every video of it follows
+        #[command(flatten)]
+        style: StyleArgs,
+    },
+    /// Change what every video of a campaign follows, or show it
+    Style {
+        /// The campaign
+        campaign: String,
+        /// What changes; the rest stays
+        #[command(flatten)]
+        style: StyleArgs,
+        /// Lay nothing down there any more (can be repeated)
+        #[arg(long, value_name = "WHAT")]
+        clear: Vec<Clear>,
     },
     /// Show a campaign with its videos
     Show {
@@ -106,20 +130,34 @@ async fn work(
             let totals = campaigns::list(connection, user, *all).await?;
             show_list(&CampaignList::from(totals), output);
         }
-        CampaignsCommand::Create { name, description } => {
+        CampaignsCommand::Create { name, description, style } => {
             let name: CampaignName = name.parse()?;
             let description = campaigns::checked_description(description)?;
+            let wanted = style.checked(CampaignStyle::default(), &[])?;
+            let logo = style.read_logo(connection, context).await?;
             let created = campaigns::create(connection, user, &name, description, now).await?;
             let campaign = created.ok_or_else(|| name_taken(&name))?;
-            tell(&campaign, "created", output);
+            let wanted = style::keep(connection, &campaign, wanted, logo, context).await?;
+            tell(&campaign, &wanted, "created", output);
             if !output.is_json() {
                 output.data(campaign.id.short());
             }
         }
         CampaignsCommand::Show { campaign } => {
             let campaign = find_campaign(connection, user, campaign).await?;
-            let videos = campaigns::videos(connection, campaign.id).await?;
-            show_campaign(&CampaignReport::new(campaign, videos), output);
+            CampaignReport::read(connection, campaign, context).await?.show(output);
+        }
+        CampaignsCommand::Style { campaign, style, clear } => {
+            let campaign = find_campaign(connection, user, campaign).await?;
+            let known = campaign_styles::of(connection, campaign.id).await?;
+            if style.is_empty() && clear.is_empty() {
+                style::show(&campaign, &known, output);
+                return Ok(());
+            }
+            let wanted = style.checked(known, clear)?;
+            let logo = style.read_logo(connection, context).await?;
+            let wanted = style::keep(connection, &campaign, wanted, logo, context).await?;
+            tell(&campaign, &wanted, "changed", output);
         }
         CampaignsCommand::Add { campaign, project } => {
             let campaign = find_campaign(connection, user, campaign).await?;
@@ -146,14 +184,16 @@ async fn work(
                 return Err(name_taken(&name));
             }
             let campaign = Campaign { name: name.to_string(), ..campaign };
-            tell(&campaign, "renamed", output);
+            let style = campaign_styles::of(connection, campaign.id).await?;
+            tell(&campaign, &style, "renamed", output);
         }
         CampaignsCommand::Archive { campaign, restore } => {
             let campaign = find_campaign(connection, user, campaign).await?;
             campaigns::archive(connection, campaign.id, !restore, now).await?;
             let archived_at = (!restore).then(|| campaign.archived_at.unwrap_or(now));
             let campaign = Campaign { archived_at, ..campaign };
-            tell(&campaign, if *restore { "restored" } else { "archived" }, output);
+            let style = campaign_styles::of(connection, campaign.id).await?;
+            tell(&campaign, &style, if *restore { "restored" } else { "archived" }, output);
         }
     }
     Ok(())
@@ -181,7 +221,7 @@ pub async fn find_campaign(
 }
 
 /// The user's project that is meant: by id, short id, or slug where only one has it.
-async fn find_project(
+pub async fn find_project(
     connection: &mut PgConnection,
     user_id: &str,
     reference: &str,
@@ -196,7 +236,7 @@ async fn find_project(
                 .hint(format!("name one by its whole id: {}", ids.collect::<Vec<_>>().join(", "))))
         }
         (None, _) => Err(Error::usage(format!("there is no project '{reference}'"))
-            .hint("`aida costs --last 10` lists the last videos with their ids")),
+            .hint("`aida show` lists the projects with their ids")),
     }
 }
 
@@ -211,16 +251,18 @@ struct CampaignChange<'campaign> {
     id: CampaignId,
     name: &'campaign str,
     description: &'campaign str,
+    style: &'campaign CampaignStyle,
     created_at: Timestamp,
     archived_at: Option<Timestamp>,
 }
 
-fn tell(campaign: &Campaign, change: &str, output: &Output) {
+fn tell(campaign: &Campaign, style: &CampaignStyle, change: &str, output: &Output) {
     if output.is_json() {
         output.json(&CampaignChange {
             id: campaign.id,
             name: &campaign.name,
             description: &campaign.description,
+            style,
             created_at: campaign.created_at,
             archived_at: campaign.archived_at,
         });
@@ -335,125 +377,6 @@ fn list_table(list: &CampaignList) -> Grid {
     grid
 }
 
-/// One campaign with its videos.
-#[derive(Debug, Serialize)]
-struct CampaignReport {
-    id: CampaignId,
-    name: String,
-    description: String,
-    created_at: Timestamp,
-    archived_at: Option<Timestamp>,
-    /// What its videos cost for certain, USD.
-    settled_usd: Usd,
-    /// What they may have cost beyond that at most, USD.
-    unknown_usd: Usd,
-    videos: Vec<ReportedVideo>,
-}
-
-/// A video of the campaign.
-#[derive(Debug, Serialize)]
-struct ReportedVideo {
-    project_id: ProjectId,
-    title: String,
-    /// Where its latest run stands.
-    status: Option<String>,
-    /// Where its latest film lies.
-    video: Option<String>,
-    settled_usd: Usd,
-    unknown_usd: Usd,
-    created_at: Timestamp,
-    added_at: Timestamp,
-}
-
-impl CampaignReport {
-    fn new(campaign: Campaign, videos: Vec<CampaignVideo>) -> Self {
-        let reported = |video: CampaignVideo| ReportedVideo {
-            project_id: video.project,
-            title: video.title,
-            status: video.state,
-            video: video.video_path,
-            settled_usd: video.settled,
-            unknown_usd: video.unknown,
-            created_at: video.created_at,
-            added_at: video.added_at,
-        };
-        Self {
-            id: campaign.id,
-            name: campaign.name,
-            description: campaign.description,
-            created_at: campaign.created_at,
-            archived_at: campaign.archived_at,
-            settled_usd: videos.iter().map(|video| video.settled).sum(),
-            unknown_usd: videos.iter().map(|video| video.unknown).sum(),
-            videos: videos.into_iter().map(reported).collect(),
-        }
-    }
-}
-
-fn show_campaign(report: &CampaignReport, output: &Output) {
-    if output.is_json() {
-        output.json(report);
-    } else {
-        output.data(page(report, output.width()));
-    }
-}
-
-/// The campaign for people: what it is, and a table of its videos.
-fn page(report: &CampaignReport, width: u16) -> String {
-    let mut page = format!("{}  ({})\n", report.name, report.id.short());
-    if !report.description.is_empty() {
-        page.push_str(&report.description);
-        page.push('\n');
-    }
-    let count = report.videos.len();
-    let videos = if count == 1 { "1 video".to_owned() } else { format!("{count} videos") };
-    let mut facts = vec![videos, format!("{} spent", report.settled_usd)];
-    if !report.unknown_usd.is_zero() {
-        facts.push(format!("up to {} unknown", report.unknown_usd));
-    }
-    facts.push(format!("created {}", day(report.created_at)));
-    facts.extend(report.archived_at.map(|time| format!("archived {}", day(time))));
-    page.push_str(&facts.join(" · "));
-    page.push('\n');
-    if !report.videos.is_empty() {
-        page.push('\n');
-        page.push_str(&video_table(report).render(width));
-    }
-    let mut films = report.videos.iter().filter_map(|video| {
-        video.video.as_ref().map(|path| format!("{}  {path}\n", video.project_id.short()))
-    });
-    if let Some(first) = films.next() {
-        page.push('\n');
-        page.extend(std::iter::once(first).chain(films));
-    }
-    page
-}
-
-fn video_table(report: &CampaignReport) -> Grid {
-    let any_unknown = !report.unknown_usd.is_zero();
-    let mut columns = vec![
-        Column::left("id"),
-        Column::flexible("title", 12),
-        Column::left("status"),
-        Column::right("spent"),
-    ];
-    columns.extend(any_unknown.then_some(Column::right("unknown")));
-    columns.push(Column::left("added"));
-    let mut grid = Grid::new(columns);
-    for video in &report.videos {
-        let mut cells = vec![
-            video.project_id.short(),
-            video.title.clone(),
-            video.status.clone().unwrap_or_default(),
-            video.settled_usd.to_string(),
-        ];
-        cells.extend(any_unknown.then(|| amount_or_nothing(video.unknown_usd)));
-        cells.push(day(video.added_at));
-        grid.row(cells);
-    }
-    grid
-}
-
 /// Nothing for zero, so that a column of unknown money catches the eye where there is any.
 fn amount_or_nothing(amount: Usd) -> String {
     if amount.is_zero() { String::new() } else { amount.to_string() }
@@ -490,20 +413,6 @@ mod tests {
         }
     }
 
-    fn video(title: &str, unknown: Usd) -> CampaignVideo {
-        CampaignVideo {
-            project: "019aab12-3456-7890-abcd-ef01deadbeef".parse().unwrap(),
-            title: title.to_owned(),
-            run: None,
-            state: Some("partial".to_owned()),
-            video_path: Some("/home/ada/videos/slow-bread-deadbeef.mp4".to_owned()),
-            settled: Usd::new(dec!(2.5)),
-            unknown,
-            created_at: "2026-11-02T10:00:00Z".parse().unwrap(),
-            added_at: "2026-11-03T10:00:00Z".parse().unwrap(),
-        }
-    }
-
     /// Lines with single spaces: the width of a column is the table's own business.
     fn lines(text: &str) -> Vec<String> {
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -536,46 +445,9 @@ mod tests {
         let mut totals = totals(&long, Usd::new(dec!(1234.56)));
         totals.campaign.archived_at = Some(totals.campaign.created_at);
         let list = CampaignList::from(vec![totals]);
-        let report = CampaignReport::new(campaign(&long), vec![video(&long, Usd::new(dec!(9)))]);
-        for table in [list_table(&list), video_table(&report)] {
-            for line in table.render(80).lines() {
-                assert!(console::measure_text_width(line) <= 80, "{line}");
-            }
+        for line in list_table(&list).render(80).lines() {
+            assert!(console::measure_text_width(line) <= 80, "{line}");
         }
-    }
-
-    #[test]
-    fn a_campaign_is_shown_with_its_videos() {
-        let videos = vec![
-            video("Slow Bread", Usd::new(dec!(0.35))),
-            CampaignVideo { video_path: None, state: None, ..video("Crumbs", Usd::ZERO) },
-        ];
-        let report = CampaignReport::new(campaign("Spring"), videos);
-        assert_eq!(
-            lines(&page(&report, 80)),
-            [
-                "Spring (23456789)",
-                "fresh, bright, quick",
-                "2 videos · $5.00 spent · up to $0.35 unknown · created 2026-11-01",
-                "",
-                "id title status spent unknown added",
-                "deadbeef Slow Bread partial $2.50 $0.35 2026-11-03",
-                "deadbeef Crumbs $2.50 2026-11-03",
-                "",
-                "deadbeef /home/ada/videos/slow-bread-deadbeef.mp4",
-            ]
-        );
-    }
-
-    #[test]
-    fn scripts_get_exact_amounts() {
-        let (output, stdout, _) = Output::captured(Format::Json, false);
-        let report = CampaignReport::new(campaign("Spring"), vec![video("Short", Usd::ZERO)]);
-        show_campaign(&report, &output);
-        let object: serde_json::Value = serde_json::from_str(&stdout.text()).unwrap();
-        assert_eq!(object["settled_usd"], "2.5");
-        assert_eq!(object["videos"][0]["status"], "partial");
-        assert_eq!(object["videos"][0]["added_at"], "2026-11-03T10:00:00Z");
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! What every subcommand is given: the settings, the terminal, the clock, and services made from
 //! the settings when they are first asked for.
 
-use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::environment::Environment;
 use crate::cli::output::Output;
-use crate::cli::settings::Settings;
+use crate::cli::settings::{Flags, Override, Settings};
 use crate::clock::SharedClock;
 use crate::error::{Error, Kind};
 use crate::providers::http::HttpClient;
@@ -18,7 +19,7 @@ use crate::signals::Stop;
 use crate::store::{DatabaseSettings, Store};
 
 /// What every subcommand is given.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Context {
     /// Flag > environment > config.toml > default, merged.
     pub settings: Settings,
@@ -30,10 +31,21 @@ pub struct Context {
     pub cancel: CancellationToken,
     /// When this process began.
     pub started: Instant,
-    stop: Stop,
-    executable: PathBuf,
+    /// How a stop is asked for.
+    pub stop: Stop,
+    /// What the settings were merged from.
+    sources: Arc<Sources>,
     store: OnceCell<Store>,
     pub(super) http: OnceLock<HttpClient>,
+}
+
+/// Flags and environment. The latter holds keys as plain text, so this never prints itself.
+struct Sources(Flags, Environment);
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Sources")
+    }
 }
 
 /// A service that needs a key.
@@ -47,6 +59,10 @@ pub enum Service {
     Fal,
     /// OpenAI.
     OpenAi,
+    /// Voyage AI.
+    Voyage,
+    /// A host that speaks OpenAI's interface.
+    Compatible,
 }
 
 impl Service {
@@ -60,6 +76,8 @@ impl Service {
             Self::Kie => "KIE_API_KEY",
             Self::Fal => "FAL_KEY",
             Self::OpenAi => "OPENAI_API_KEY",
+            Self::Voyage => "VOYAGE_API_KEY",
+            Self::Compatible => "EMBEDDING_API_KEY",
         }
     }
 
@@ -70,19 +88,21 @@ impl Service {
             Self::Kie => "KIE.AI, which draws the keyframes",
             Self::Fal => "fal.ai, which moves them",
             Self::OpenAi => "OpenAI, which embeds",
+            Self::Voyage => "Voyage AI, which embeds",
+            Self::Compatible => "the host of embedding_base_url, which embeds",
         }
     }
 }
 
 impl Context {
-    /// A context whose services are not made yet. `executable` is this program.
+    /// A context whose services are not made yet, with what its settings were merged from.
     pub fn new(
         settings: Settings,
+        sources: (Flags, Environment),
         output: Output,
         clock: SharedClock,
         stop: Stop,
         started: Instant,
-        executable: PathBuf,
     ) -> Self {
         Self {
             settings,
@@ -91,10 +111,20 @@ impl Context {
             cancel: stop.cancel.clone(),
             started,
             stop,
-            executable,
+            sources: Arc::new(Sources(sources.0, sources.1)),
             store: OnceCell::new(),
             http: OnceLock::new(),
         }
+    }
+
+    /// The same with other settings on top of the flags, for one film of many. The database and the
+    /// connections are shared where they are open already.
+    pub fn with(&self, overrides: Vec<Override>) -> Result<Self, Error> {
+        let Sources(flags, environment) = &*self.sources;
+        let mut flags = flags.clone();
+        // The first that says something is heard.
+        flags.overrides.splice(0..0, overrides);
+        Ok(Self { settings: Settings::resolve(&flags, environment)?, ..self.clone() })
     }
 
     /// Whether it was SIGTERM that asked for the stop.
@@ -107,7 +137,7 @@ impl Context {
         DatabaseSettings {
             url: self.settings.database_url.clone(),
             data_dir: self.settings.data_dir.clone(),
-            executable: self.executable.clone(),
+            executable: self.sources.1.executable.clone(),
         }
     }
 
@@ -115,6 +145,11 @@ impl Context {
     pub async fn store(&self) -> Result<&Store, Error> {
         let open = || async { Ok(Store::open(&self.database(), self.clock.clone()).await?) };
         self.store.get_or_try_init(open).await
+    }
+
+    /// Whether there is a database at all: an embedded one need not have been made yet.
+    pub fn has_database(&self) -> bool {
+        self.settings.database_url.is_some() || self.settings.data_dir.join("database").exists()
     }
 
     /// The database whatever its schema, for `migrate` and `health`.
@@ -130,6 +165,8 @@ impl Context {
             Service::Kie => settings.kie.key.as_ref(),
             Service::Fal => settings.fal.key.as_ref(),
             Service::OpenAi => settings.openai.key.as_ref(),
+            Service::Voyage => settings.voyage.key.as_ref(),
+            Service::Compatible => settings.compatible.key.as_ref(),
         }
     }
 

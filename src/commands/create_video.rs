@@ -1,30 +1,34 @@
 //! `aida create-video`: the main job, from a brief to a film.
 
-use std::path::PathBuf;
+mod followed;
+mod given;
+mod offer;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{ArgGroup, Args};
 use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive as _;
 
 use crate::cli::progress::Bars;
 use crate::cli::settings::{Override, Settings};
-use crate::commands::campaigns::find_campaign;
-use crate::commands::making::{self, Orders};
+use crate::commands::making;
 use crate::commands::{Context, Service};
 use crate::error::{Error, Kind};
 use crate::ids::CampaignId;
-use crate::ledger::TillError;
 use crate::ledger::money::Usd;
-use crate::ledger::prices::PriceBook;
-use crate::memory::files;
 use crate::providers::{ImageModel, ImageRequest, LanguageModel, Provider, VideoModel};
-use crate::store::{projects, runs};
+use crate::store::projects;
+use crate::store::runs::{self, QueuePlace};
 use crate::studio::brief::{Brief, BriefError, MOST_SHOTS};
 use crate::studio::events::Event;
-use crate::studio::plan::{self, Plan, Quote, Tariff};
+use crate::studio::making::Orders;
+use crate::studio::plan::Quote;
 use crate::studio::producer::{NewVideo, Source, storyboard_of};
 use crate::studio::run::RunOptions;
+use followed::{Followed, InCampaign, Origin};
+use given::Given;
+use offer::Offer;
 
 /// Arguments of `aida create-video`.
 #[derive(Debug, Clone, Args)]
@@ -39,7 +43,9 @@ Examples:
   aida create-video \"food video\" --dry-run         what it would cost
   aida create-video \"food video\" --budget 5.00     asks, then makes it
   aida create-video \"running shoes launch\" --duration 15 --aspect 16:9 --audio
-  aida create-video --from 23456789 --yes          shoots a kept storyboard",
+  aida create-video \"spring sale\" --file prices.csv --reference logo.png
+  aida create-video --from 23456789 --yes          shoots a kept storyboard
+  aida create-video \"food video\" --reuse auto      buys what no kept take fits",
     group = ArgGroup::new("what").required(true).args(["brief", "from"]),
     group = ArgGroup::new("how far").args(["preview", "plan", "dry_run"])
 )]
@@ -74,6 +80,10 @@ pub struct CreateVideoArgs {
     /// Use this document or picture (can be repeated)
     #[arg(long = "file", value_name = "PATH")]
     pub files: Vec<PathBuf>,
+    /// Show this picture to the image model for every keyframe: a path, or one of your files by its
+    /// id or name (can be repeated)
+    #[arg(long = "reference", value_name = "PATH|FILE")]
+    pub references: Vec<PathBuf>,
     /// Refuse to start above this, and stop before passing it, in USD
     #[arg(long, value_name = "USD", value_parser = dollars)]
     pub budget: Option<Usd>,
@@ -86,6 +96,9 @@ pub struct CreateVideoArgs {
     /// Say what it would cost and stop; free
     #[arg(long)]
     pub dry_run: bool,
+    /// Use kept images and clips again: auto, ask or never [default: ask on a terminal, else never]
+    #[arg(long, value_name = "WHEN", value_parser = ["auto", "ask", "never"], hide_possible_values = true)]
+    pub reuse: Option<String>,
     /// Put the film into this folder [default: videos_dir, or the current folder]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -103,6 +116,7 @@ impl CreateVideoArgs {
             ("image_model", "--image-model", self.image_model.clone()),
             ("video_model", "--video-model", self.video_model.clone()),
             ("audio", "--audio", self.audio.then(|| "true".to_owned())),
+            ("reuse", "--reuse", self.reuse.clone()),
         ]
         .into_iter()
         .filter_map(|(name, flag, value)| Some(Override { name, flag, value: value? }))
@@ -153,71 +167,43 @@ pub fn dollars(text: &str) -> Result<Usd, String> {
 
 /// Makes the film.
 pub async fn run(arguments: &CreateVideoArgs, context: &Context) -> Result<(), Error> {
-    let settings = &context.settings;
-    let (brief, source) = match arguments.to_brief(settings)? {
-        Some(brief) => (brief, None),
-        None => kept_storyboard(arguments, context).await?,
-    };
-    let files = files::read(&brief.files)?;
-    let image = context.image_model_named(&settings.image_model)?;
-    let video = context.video_model_named(&settings.video_model)?;
-    fits_the_models(context, &brief, image.as_ref(), video.as_ref())?;
-    let quote = quote(context, &brief, source.as_ref(), image.as_ref(), video.as_ref())?;
+    let order = Order::check(arguments, context).await?;
     if arguments.dry_run {
-        show_quote(context, &brief, quote);
+        order.offer.show(context, &order.brief, &order.followed);
         return Ok(());
     }
-    within_budget(arguments, quote)?;
+    order.followed.tell(context, &order.brief);
+    order.is_within_its_budget()?;
     let folder = folder(arguments, context)?;
     if !arguments.preview
-        && let Err(missing) = require_services(arguments, context, source.is_some())
+        && let Err(missing) = order.require_services(context)
     {
         return offer_preview(arguments, context, missing).await;
     }
-    let language = writer(arguments, context, source.is_some()).await?;
+    let language = writer(arguments, context, order.source.is_some()).await?;
     let media = if arguments.preview {
         None
     } else {
-        Some(context.media(image.clone(), video.clone()).await?)
+        agree(arguments, context, &order.offer).await?;
+        Some(context.media(order.image.clone(), order.video.clone()).await?)
     };
-    if !arguments.preview {
-        agree(arguments, context, quote).await?;
-    }
-    let campaign = campaign(arguments, context).await?;
-
+    order.copy_pictures(context).await?;
     let producer = context.producer().await?;
-    let writes_outline = language.is_none() && source.is_none();
-    let run = producer
-        .begin(NewVideo {
-            user_id: settings.user.clone(),
-            options: RunOptions {
-                language_model: language.as_ref().map(|_| settings.language_model.clone()),
-                image_model: image.model().to_owned(),
-                video_model: video.model().to_owned(),
-                audio: settings.audio,
-                campaign,
-                files: Vec::new(),
-                folder,
-                language_budget_usd: settings.language_budget,
-                recalled: None,
-            },
-            brief,
-            preview: arguments.preview,
-            quote: (!arguments.preview).then_some(quote),
-            accepted: (arguments.yes && !arguments.preview).then_some(quote.high_usd),
-            budget: arguments.budget,
-            source,
-            files: files.clone(),
-        })
-        .await?;
+    let (quote, video, is_written) =
+        (order.offer.quote, order.video.clone(), order.source.is_some());
+    let accepted = (arguments.yes && !arguments.preview).then_some(quote.high_usd);
+    let new = order.into_new_video(context, folder, language.is_some(), accepted, None);
+    let run = producer.begin(new).await?;
 
     let (events, bars) = Bars::start(&context.output);
     let claim = producer.claim(run, events, &context.cancel, false).await?;
-    producer.embed_files(&claim, &files).await?;
+    if is_written {
+        producer.take_in_files(&claim, None).await?;
+    }
     if !arguments.preview {
         claim.tell(Event::Quoted { low_usd: quote.low_usd, high_usd: quote.high_usd });
     }
-    if writes_outline {
+    if language.is_none() && !is_written {
         claim.tell(Event::Note { message: OUTLINE_NOTE.to_owned() });
     }
     let orders = Orders {
@@ -225,11 +211,187 @@ pub async fn run(arguments: &CreateVideoArgs, context: &Context) -> Result<(), E
         yes_is_for_the_quote: true,
         plan_only: arguments.plan,
         clip_lengths: video.durations(),
+        reuse: context.settings.reuse,
+        try_again_after: None,
     };
     let report =
         making::drive(context, &producer, claim, language.as_deref(), media.as_ref(), bars, orders)
             .await?;
     making::finish(context, &report)
+}
+
+/// A film that is asked for: everything about it is checked, and nothing is stored or spent.
+pub(crate) struct Order {
+    arguments: CreateVideoArgs,
+    pub(crate) brief: Brief,
+    source: Option<Source>,
+    campaign: Option<InCampaign>,
+    followed: Followed,
+    given: Given,
+    image: Arc<dyn ImageModel>,
+    video: Arc<dyn VideoModel>,
+    offer: Offer,
+}
+
+impl Order {
+    /// Checks what is asked for against settings, campaign, files and models, and prices it.
+    pub(crate) async fn check(
+        arguments: &CreateVideoArgs,
+        context: &Context,
+    ) -> Result<Self, Error> {
+        let settings = &context.settings;
+        let (mut brief, source) = match arguments.to_brief(settings)? {
+            Some(brief) => (brief, None),
+            None => kept_storyboard(arguments, context).await?,
+        };
+        let campaign = match &arguments.campaign {
+            Some(typed) => Some(InCampaign::find(typed, context).await?),
+            None => None,
+        };
+        let followed = Followed::new(arguments, campaign.as_ref(), &mut brief, source.as_ref())?;
+        let given = Given::gather(&arguments.files, &arguments.references, context).await?;
+        let image = context.image_model_named(&settings.image_model)?;
+        let video = context.video_model_named(&settings.video_model)?;
+        fits_the_models(context, &brief, image.as_ref(), video.as_ref())?;
+        given.fits(image.as_ref())?;
+        let offer = Offer::new(
+            arguments,
+            context,
+            &brief,
+            source.as_ref(),
+            &given.references(),
+            image.as_ref(),
+            video.as_ref(),
+        )
+        .await?;
+        let arguments = arguments.clone();
+        Ok(Self { arguments, brief, source, campaign, followed, given, image, video, offer })
+    }
+
+    /// What it may cost; a preview costs nothing.
+    pub(crate) fn quote(&self) -> Quote {
+        if self.arguments.preview {
+            return Quote { low_usd: Usd::ZERO, high_usd: Usd::ZERO };
+        }
+        self.offer.quote
+    }
+
+    /// What the film may cost at most, by `--budget` or its campaign.
+    #[cfg(feature = "serve")]
+    pub(crate) const fn budget(&self) -> Option<Usd> {
+        self.followed.budget
+    }
+
+    /// The same film, which may cost no more than `most` whatever else is said.
+    #[cfg(feature = "serve")]
+    #[must_use]
+    pub(crate) fn costing_at_most(mut self, most: Usd) -> Self {
+        self.followed.budget = Some(self.followed.budget.map_or(most, |budget| budget.min(most)));
+        self
+    }
+
+    /// Who may be paid how much of it, USD.
+    pub(crate) fn shares(&self) -> Vec<(Provider, Usd)> {
+        if self.arguments.preview {
+            return Vec::new();
+        }
+        self.offer.shares.into_iter().filter(|(_, share)| !share.is_zero()).collect()
+    }
+
+    /// The campaign that the video joins.
+    pub(crate) fn campaign(&self) -> Option<CampaignId> {
+        self.campaign.as_ref().map(|campaign| campaign.campaign.id)
+    }
+
+    /// Whether a kept storyboard is shot.
+    pub(crate) const fn is_written(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// Whether it is a free preview.
+    pub(crate) const fn is_preview(&self) -> bool {
+        self.arguments.preview
+    }
+
+    /// Copies the pictures that were given, so that they are there when the film is made.
+    pub(crate) async fn copy_pictures(&self, context: &Context) -> Result<(), Error> {
+        self.given.copy(context).await
+    }
+
+    /// `--budget` is compared with the quote's upper end before anything is spent.
+    pub(crate) fn is_within_its_budget(&self) -> Result<(), Error> {
+        let high = self.quote().high_usd;
+        match self.followed.budget {
+            Some(budget) if high > budget => Err(Error::new(
+                Kind::Budget,
+                format!(
+                    "the film may cost up to {high}, more than {} {budget}; nothing was spent",
+                    match self.followed.budget_from {
+                        Some(Origin::Campaign) => "the campaign's budget of",
+                        _ => "--budget",
+                    }
+                ),
+            )
+            .hint("raise --budget, shorten --duration, or choose a cheaper --video-model")
+            .hint("`--preview` shows pace and text for nothing")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A plan needs the writer's key only; a film needs them all.
+    pub(crate) fn require_services(&self, context: &Context) -> Result<(), Error> {
+        match (self.arguments.preview, self.arguments.plan, self.source.is_some()) {
+            (true, ..) | (_, true, true) => Ok(()),
+            (_, true, false) => context.require(&[Service::Anthropic]),
+            (_, false, false) => context.require(&Service::FILM),
+            (_, false, true) => context.require(&[Service::Kie, Service::Fal]),
+        }
+    }
+
+    /// The video that this makes in `folder`, up to the price that was agreed to.
+    pub(crate) fn into_new_video(
+        self,
+        context: &Context,
+        folder: PathBuf,
+        claude_writes: bool,
+        accepted: Option<Usd>,
+        queue: Option<QueuePlace>,
+    ) -> NewVideo {
+        let settings = &context.settings;
+        let (arguments, given) = (&self.arguments, self.given);
+        let is_film = !arguments.preview;
+        NewVideo {
+            user_id: settings.user.clone(),
+            options: RunOptions {
+                language_model: claude_writes.then(|| settings.language_model.clone()),
+                image_model: self.image.model().to_owned(),
+                video_model: self.video.model().to_owned(),
+                audio: settings.audio,
+                campaign: self.campaign.as_ref().map(|campaign| campaign.campaign.id),
+                style: self.campaign.map(|campaign| campaign.style),
+                files: given.kept_files(),
+                references: given.kept_references(),
+                folder,
+                language_budget_usd: settings.language_budget,
+                retake: None,
+                plan_only: arguments.plan,
+                reuse: settings.reuse,
+                reused: None,
+                pictures: None,
+                recalled: None,
+            },
+            brief: self.brief,
+            preview: arguments.preview,
+            quote: is_film.then_some(self.offer.quote),
+            estimate: is_film.then_some(self.offer.estimate.likely_usd),
+            accepted,
+            budget: self.followed.budget.filter(|_| is_film || arguments.budget.is_some()),
+            queue,
+            source: self.source,
+            files: given.read,
+            for_all: given.for_all,
+        }
+    }
 }
 
 /// What the built-in writer's work is announced with.
@@ -247,7 +409,7 @@ async fn kept_storyboard(
     let project = match found.as_slice() {
         [] => {
             return Err(Error::usage(format!("there is no project '{typed}'"))
-                .hint("`aida search WORDS` finds projects and shows their ids"));
+                .hint("`aida show` lists the projects with their ids"));
         }
         [one] => one.clone(),
         several => {
@@ -308,106 +470,24 @@ fn fits_the_models(
     Ok(())
 }
 
-/// What the film may cost: with a kept storyboard its plan and nothing for words.
-fn quote(
-    context: &Context,
-    brief: &Brief,
-    source: Option<&Source>,
-    image: &dyn ImageModel,
-    video: &dyn VideoModel,
-) -> Result<Quote, Error> {
-    let prices = PriceBook::shipped();
-    let today = context.clock.now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    let price = |provider: Provider, model: &str| {
-        prices.find(provider.as_str(), model, today).cloned().ok_or_else(|| {
-            Error::from(TillError::NoPrice {
-                provider: provider.to_string(),
-                model: model.to_owned(),
-            })
-        })
-    };
-    let (image_price, clip_price) =
-        (price(image.provider(), image.model())?, price(video.provider(), video.model())?);
-    let tariff = Tariff {
-        image: &image_price,
-        clip: &clip_price,
-        durations: video.durations(),
-        audio: context.settings.audio,
-    };
-    let quote = match source {
-        Some(source) => Plan::new(&source.storyboard, tariff)
-            .map(|plan| Quote { low_usd: plan.total(), high_usd: plan.total() }),
-        None => plan::quote(brief, context.settings.language_budget, tariff),
-    };
-    quote.map_err(|error| {
-        Error::usage(error.to_string()).hint("choose another model, or leave out --audio")
-    })
-}
-
-fn show_quote(context: &Context, brief: &Brief, quote: Quote) {
-    if context.output.is_json() {
-        context.output.json(&serde_json::json!({
-            "status": "quoted",
-            "shots": brief.shots,
-            "duration_seconds": brief.duration_seconds.to_f64(),
-            "image_model": context.settings.image_model,
-            "video_model": context.settings.video_model,
-            "quote": { "low_usd": quote.low_usd, "high_usd": quote.high_usd },
-        }));
-    } else {
-        context.output.data(quote_text(context, brief, quote));
-    }
-}
-
-fn quote_text(context: &Context, brief: &Brief, quote: Quote) -> String {
-    let settings = &context.settings;
-    let pictures = format!(
-        "{} shots, {} s, {}: images ({}) and clips ({}) {}",
-        brief.shots,
-        brief.duration_seconds,
-        brief.aspect,
-        settings.image_model,
-        settings.video_model,
-        quote.low_usd
-    );
-    let whole = format!("in all at most {}", quote.high_usd);
-    let words = quote.high_usd - quote.low_usd;
-    if words.is_zero() {
-        return format!("{pictures}\n{whole}");
-    }
-    let model = &settings.language_model;
-    format!("{pictures}\nwriting and directing ({model}) at most {words}\n{whole}")
-}
-
-/// `--budget` is compared with the quote's upper end before anything is spent.
-fn within_budget(arguments: &CreateVideoArgs, quote: Quote) -> Result<(), Error> {
-    match arguments.budget {
-        Some(budget) if !arguments.preview && quote.high_usd > budget => Err(Error::new(
-            Kind::Budget,
-            format!(
-                "the film may cost up to {}, more than --budget {budget}; nothing was spent",
-                quote.high_usd
-            ),
-        )
-        .hint("raise --budget, shorten --duration, or choose a cheaper --video-model")
-        .hint("`--preview` shows pace and text for nothing")),
-        _ => Ok(()),
-    }
-}
-
 /// The folder for the film, absolute, made if it is missing, and proven to take a file.
-fn folder(arguments: &CreateVideoArgs, context: &Context) -> Result<PathBuf, Error> {
+pub(crate) fn folder(arguments: &CreateVideoArgs, context: &Context) -> Result<PathBuf, Error> {
     let wanted = arguments
         .out
         .clone()
         .or_else(|| context.settings.videos_dir.clone())
         .unwrap_or_else(|| ".".into());
+    folder_for_films(&wanted)
+}
+
+/// A folder for films, absolute, made if it is missing, and proven to take a file.
+pub(crate) fn folder_for_films(wanted: &Path) -> Result<PathBuf, Error> {
     let refused = |source: std::io::Error| {
         Error::usage(format!("films cannot be written to {}", wanted.display()))
             .because(source)
             .hint("choose another folder with --out DIR")
     };
-    std::fs::create_dir_all(&wanted).map_err(refused)?;
+    std::fs::create_dir_all(wanted).map_err(refused)?;
     let folder = wanted.canonicalize().map_err(refused)?;
     let probe = folder.join(format!(".aida-{}", uuid::Uuid::now_v7().simple()));
     std::fs::write(&probe, b"aida").map_err(refused)?;
@@ -443,20 +523,6 @@ async fn writer(
     if yes { Ok(Some(context.language_model()?)) } else { Ok(None) }
 }
 
-/// A plan needs the writer's key only; a film needs them all.
-fn require_services(
-    arguments: &CreateVideoArgs,
-    context: &Context,
-    is_written: bool,
-) -> Result<(), Error> {
-    match (arguments.plan, is_written) {
-        (true, false) => context.require(&[Service::Anthropic]),
-        (true, true) => Ok(()),
-        (false, false) => context.require(&Service::FILM),
-        (false, true) => context.require(&[Service::Kie, Service::Fal]),
-    }
-}
-
 /// Where keys are missing, somebody at a terminal is offered what works without them. A script
 /// gets the error: nothing falls back to something else without being told to.
 async fn offer_preview(
@@ -477,31 +543,20 @@ async fn offer_preview(
 }
 
 /// Shows the quote and gets a yes for it.
-async fn agree(arguments: &CreateVideoArgs, context: &Context, quote: Quote) -> Result<(), Error> {
-    if quote.high_usd.is_zero() {
+async fn agree(arguments: &CreateVideoArgs, context: &Context, offer: &Offer) -> Result<(), Error> {
+    if offer.quote.high_usd.is_zero() {
         return Ok(());
     }
-    let Quote { low_usd, high_usd } = quote;
+    let Quote { low_usd, high_usd } = offer.quote;
     let question = if arguments.plan {
         format!("Write the storyboard for at most {}?", high_usd - low_usd)
     } else {
-        context.output.status(format!(
-            "This may cost {low_usd} to {high_usd}. You are asked again before images and clips are bought."
-        ));
+        let estimate = offer.estimate_text();
+        context.output.status(format!("This may cost {low_usd} to {high_usd}; {estimate}."));
+        context.output.status("You are asked again before images and clips are bought.");
         "Begin with script and storyboard?".to_owned()
     };
     context.need_yes(arguments.yes, &question).await
-}
-
-async fn campaign(
-    arguments: &CreateVideoArgs,
-    context: &Context,
-) -> Result<Option<CampaignId>, Error> {
-    let Some(typed) = &arguments.campaign else { return Ok(None) };
-    let mut session = context.store().await?.session().await?;
-    let campaign = find_campaign(&mut session, &context.settings.user, typed).await?;
-    session.close().await;
-    Ok(Some(campaign.id))
 }
 
 #[cfg(test)]

@@ -20,13 +20,19 @@ impl From<TillError> for Error {
         match error {
             TillError::Provider(error) => error.into(),
             TillError::Store(error) => error.into(),
-            TillError::OverBudget { .. } => {
-                Self::new(Kind::Budget, error.to_string()).hint("nothing was sent for it")
+            TillError::OverBudget { ref raise, .. } => {
+                let raise = format!("raise it with: {raise}");
+                Self::new(Kind::Budget, error.to_string())
+                    .hint("nothing was sent for it")
+                    .hint(raise)
             }
+            TillError::TakenOver => Self::new(Kind::Locked, error.to_string())
+                .hint("it goes on there; `aida resume` shows where it stands"),
             TillError::NoPrice { .. } | TillError::PriceMismatch(_) => {
                 Self::settings(error.to_string())
                     .hint("nothing was sent: aida makes no call that it cannot price")
-                    .hint("choose a model that has a price, or add its price to the price book")
+                    .hint("choose a model that has a price (`aida prices` lists them)")
+                    .hint("or add its price under [[price]] in config.toml")
             }
             TillError::Cancelled => Self::new(Kind::Interrupted, error.to_string()),
         }
@@ -48,7 +54,7 @@ impl From<ProviderError> for Error {
                 format!("{provider} did not answer, and the job may have been bought"),
             )
             .because(error)
-            .hint("nothing is sent again by itself; `aida resume` shows where it stands");
+            .hint("nothing is sent again by itself; find out with: aida recover");
         }
         let problem = |kind, message: String| Self::new(kind, message);
         match error.class {
@@ -84,7 +90,12 @@ impl From<ProviderError> for Error {
                         "choose another with `--video-model kling-3-pro`, or video_model in config.toml",
                     ),
                     Provider::Anthropic => refused.hint("choose another language_model in config.toml"),
-                    Provider::OpenAi => refused.hint("choose another embedder in config.toml"),
+                    Provider::OpenAi | Provider::Voyage => {
+                        refused.hint("choose another embedder in config.toml")
+                    }
+                    Provider::Compatible => refused
+                        .hint("on Ollama: `ollama pull` with the model's name")
+                        .hint("or change embedding_model in config.toml"),
                 }
             }
             FailureClass::Input => {
@@ -117,6 +128,8 @@ const fn key_variable(provider: Provider) -> &'static str {
     match provider {
         Provider::Anthropic => "ANTHROPIC_API_KEY",
         Provider::OpenAi => "OPENAI_API_KEY",
+        Provider::Voyage => "VOYAGE_API_KEY",
+        Provider::Compatible => "EMBEDDING_API_KEY",
         Provider::Kie => "KIE_API_KEY",
         Provider::Fal => "FAL_KEY",
     }
@@ -127,6 +140,8 @@ const fn account_page(provider: Provider) -> &'static str {
     match provider {
         Provider::Anthropic => "platform.claude.com",
         Provider::OpenAi => "platform.openai.com",
+        Provider::Voyage => "dashboard.voyageai.com",
+        Provider::Compatible => "the host of embedding_base_url",
         Provider::Kie => "kie.ai",
         Provider::Fal => "fal.ai",
     }
@@ -151,12 +166,19 @@ impl From<StudioError> for Error {
                 )
             }
             StudioError::Download { .. } | StudioError::BadResult { .. } => Self::new(Kind::Provider, message)
-                .hint("it is fetched again, not bought again"),
+                .hint("it is fetched again, not bought again")
+                .hint("if it stays so, another take can be ordered with: aida retake PROJECT --shot N"),
             StudioError::TooSlow { .. } => Self::new(Kind::Provider, message)
                 .hint("the job goes on at the provider and is not bought again"),
             StudioError::UnknownMoney { .. } => Self::new(Kind::MoneyUnknown, message)
                 .hint("it is never sent again by itself, because that could pay twice; every other shot is kept")
-                .hint("look at the provider's own list of requests; `aida costs` shows the money at stake"),
+                .hint("find out what became of it with: aida recover"),
+            StudioError::TooManyReferences { most: 0, .. } => Self::usage(message)
+                .hint("choose an --image-model that takes references, such as nano-banana-2"),
+            StudioError::TooManyReferences { .. } => Self::usage(message)
+                .hint("give fewer with --reference, or choose another --image-model: nano-banana-2 is shown 14"),
+            StudioError::LostReference { .. } => Self::usage(message)
+                .hint("put the picture back where it lay, or keep it again with: aida files add PATH"),
             StudioError::NothingShot { .. } => {
                 Self::new(Kind::Provider, message).hint("reword the brief, or choose other models")
             }

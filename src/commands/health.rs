@@ -46,7 +46,8 @@ pub enum Status {
 }
 
 impl Status {
-    const fn as_str(self) -> &'static str {
+    /// The name in reports.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Degraded => "degraded",
@@ -179,9 +180,14 @@ const fn rank(kind: Kind) -> u8 {
     }
 }
 
+/// Probes everything.
+pub async fn look(context: &Context) -> HealthReport {
+    HealthReport::new(probes::all(context).await, context)
+}
+
 /// Probes and reports.
 pub async fn run(_arguments: &HealthArgs, context: &Context) -> Result<(), Error> {
-    let report = HealthReport::new(probes::all(context).await, context);
+    let report = look(context).await;
     if context.output.is_json() {
         context.output.json(&report);
     } else if context.output.is_quiet() {

@@ -1,18 +1,21 @@
 //! `aida resume`: goes on with runs that were cut off.
 
 use clap::{ArgGroup, Args};
+use sqlx::PgConnection;
 
 use crate::cli::progress::Bars;
 use crate::cli::tables::{Column, Grid};
-use crate::commands::making::{self, Orders};
-use crate::commands::{Context, Service, create_video::dollars};
+use crate::commands::making;
+use crate::commands::{Context, create_video::dollars};
 use crate::error::Error;
 use crate::ids::RunId;
 use crate::ledger::money::Usd;
 use crate::store::projects::{self, Project};
-use crate::store::runs::{self, Run};
+use crate::store::runs::{self, Afterwards, Run};
 use crate::studio::claim::Claim;
-use crate::studio::producer::{Media, Producer};
+use crate::studio::floor::Cast;
+use crate::studio::making::Orders;
+use crate::studio::producer::Producer;
 use crate::studio::run::RunState;
 
 /// Arguments of `aida resume`.
@@ -26,7 +29,8 @@ Examples:
   aida resume                          lists what can go on
   aida resume --last                   goes on with the latest
   aida resume 23456789 --budget 8.00   with a higher cap
-  aida resume --all --yes              for cron",
+  aida resume --all --yes              for cron
+  aida resume --last --reuse auto      with kept takes, where they fit",
     group = ArgGroup::new("which").args(["run", "last", "all"])
 )]
 pub struct ResumeArgs {
@@ -48,6 +52,10 @@ pub struct ResumeArgs {
     /// Move what is still missing with this model instead
     #[arg(long, value_name = "MODEL", requires = "which", conflicts_with = "all")]
     pub video_model: Option<String>,
+    /// Use kept images and clips again: auto, ask or never; decides anew what was decided before
+    #[arg(long, value_name = "WHEN", requires = "which", hide_possible_values = true,
+          value_parser = ["auto", "ask", "never"])]
+    pub reuse: Option<String>,
     /// Agree beforehand to the plan's price
     #[arg(long, short, requires = "which")]
     pub yes: bool,
@@ -74,6 +82,16 @@ pub async fn run(arguments: &ResumeArgs, context: &Context) -> Result<(), Error>
         return resume_all(arguments, context, &unfinished).await;
     }
     list(context, &unfinished).await
+}
+
+/// A user's run that was typed: by its own id, or by its project's.
+pub async fn find_run(
+    connection: &mut PgConnection,
+    user_id: &str,
+    typed: &str,
+) -> Result<Run, Error> {
+    let found = runs::find(connection, user_id, typed).await?;
+    Ok(pick(typed, &found)?.clone())
 }
 
 /// The run that was typed: by its own id, or by its project's, the latest that can go on.
@@ -125,14 +143,14 @@ async fn resume(arguments: &ResumeArgs, context: &Context, run: RunId) -> Result
     let mut claim = producer.claim(run, events, &context.cancel, true).await?;
     match claim.state() {
         RunState::Done => {
-            producer.release(claim, None).await?;
+            producer.release(claim, None, Afterwards::Leaves).await?;
             bars.finish().await;
             return Err(Error::usage(format!("run {} is finished", run.short())).hint(
                 "make another film of its storyboard with: aida create-video --from PROJECT",
             ));
         }
         RunState::Failed => {
-            producer.release(claim, None).await?;
+            producer.release(claim, None, Afterwards::Leaves).await?;
             bars.finish().await;
             return Err(Error::usage(format!("run {} has failed for good", run.short()))
                 .hint("begin anew with: aida create-video BRIEF"));
@@ -145,53 +163,60 @@ async fn resume(arguments: &ResumeArgs, context: &Context, run: RunId) -> Result
     if context.settings.language_budget > claim.options.language_budget_usd {
         producer.set_language_budget(run, context.settings.language_budget).await?;
     }
-    let is_preview = claim.run.kind == "preview";
-    let writes = claim.state() == RunState::Writing;
-    let language = if writes && claim.options.language_model.is_some() {
-        Some(context.language_model()?)
-    } else {
-        None
-    };
-    let media = if is_preview {
-        None
-    } else {
-        Some(media(arguments, context, &producer, &mut claim).await?)
-    };
-    let video = context.video_model_named(&claim.options.video_model)?;
+    if let Some(policy) = arguments.reuse.as_ref().and_then(|typed| typed.parse().ok()) {
+        claim.options.reuse = Some(policy);
+        claim.options.reused = None;
+        producer.keep_options(&claim).await?;
+    }
+    let mut cast = context.cast_of(&claim).await?;
+    change_models(arguments, context, &producer, &mut claim, &mut cast).await?;
     let orders = Orders {
         yes: arguments.yes,
         yes_is_for_the_quote: false,
         plan_only: false,
-        clip_lengths: video.durations(),
+        clip_lengths: &cast.clip_lengths,
+        reuse: context.settings.reuse,
+        try_again_after: None,
     };
-    let report =
-        making::drive(context, &producer, claim, language.as_deref(), media.as_ref(), bars, orders)
-            .await?;
+    let report = making::drive(
+        context,
+        &producer,
+        claim,
+        cast.language.as_deref(),
+        cast.media.as_ref(),
+        bars,
+        orders,
+    )
+    .await?;
     making::finish(context, &report)
 }
 
-/// The models that the run uses; other ones where flags say so, which the run remembers.
-async fn media(
+/// Other models where flags say so, which the run remembers. What was given to the former ones is still
+/// asked about there.
+async fn change_models(
     arguments: &ResumeArgs,
     context: &Context,
     producer: &Producer,
     claim: &mut Claim,
-) -> Result<Media, Error> {
-    context.require(&[Service::Kie, Service::Fal])?;
+    cast: &mut Cast,
+) -> Result<(), Error> {
+    let Some(media) = &mut cast.media else { return Ok(()) };
+    let former = (media.image.clone(), media.video.clone());
     let options = &mut claim.options;
-    let former = (
-        context.image_model_named(&options.image_model)?,
-        context.video_model_named(&options.video_model)?,
-    );
-    let named = |flag: &Option<String>, kept: &str| flag.clone().unwrap_or_else(|| kept.to_owned());
-    let image = context.image_model_named(&named(&arguments.image_model, &options.image_model))?;
-    let video = context.video_model_named(&named(&arguments.video_model, &options.video_model))?;
-    if image.model() != options.image_model || video.model() != options.video_model {
-        image.model().clone_into(&mut options.image_model);
-        video.model().clone_into(&mut options.video_model);
+    if let Some(model) = &arguments.image_model {
+        media.image = context.image_model_named(model)?;
+    }
+    if let Some(model) = &arguments.video_model {
+        media.video = context.video_model_named(model)?;
+        cast.clip_lengths = media.video.durations().to_vec();
+    }
+    if media.image.model() != options.image_model || media.video.model() != options.video_model {
+        media.image.model().clone_into(&mut options.image_model);
+        media.video.model().clone_into(&mut options.video_model);
         producer.keep_options(claim).await?;
     }
-    Ok(Media { former: Some(former), ..context.media(image, video).await? })
+    media.former = Some(former);
+    Ok(())
 }
 
 async fn project_of(context: &Context, run: &Run) -> Result<Project, Error> {

@@ -1,24 +1,31 @@
 //! Services made from the settings, with errors that say which setting to change.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use url::Url;
 
-use crate::cli::settings::Source;
+use crate::cli::settings::{Source, prices};
 use crate::commands::{Context, Service};
 use crate::error::{Error, Kind};
 use crate::ledger::Till;
-use crate::ledger::prices::PriceBook;
-use crate::memory::{EmbedderChoice, Embedding, Memory};
+use crate::ledger::prices::{Origin, PriceBook};
+use crate::memory::files::{Reader, Vault};
+use crate::memory::{EmbedderChoice, Embedding, Means, Memory};
 use crate::providers::anthropic::AnthropicModel;
 use crate::providers::fal::{self, FalAccount};
 use crate::providers::http::{BaseUrl, HttpClient};
 use crate::providers::kie::{self, KieAccount};
 use crate::providers::openai::OpenAiEmbedder;
+use crate::providers::voyage::{MONGODB_BASE_URL, VoyageEmbedder, belongs_to_mongodb};
 use crate::providers::{Embedder, ImageModel, LanguageModel, VideoModel};
 use crate::studio::StudioError;
+use crate::studio::claim::Claim;
 use crate::studio::film::Ffmpeg;
+use crate::studio::floor::{Cast, Crew};
 use crate::studio::producer::{Media, Producer};
+use crate::studio::run::RunState;
 
 impl Context {
     /// The client that all providers share.
@@ -55,9 +62,7 @@ impl Context {
 
     /// An image model by name. Without a key it can be asked what it is and nothing else.
     pub fn image_model_named(&self, name: &str) -> Result<Arc<dyn ImageModel>, Error> {
-        let base = base_url("kie_base_url", &self.settings.kie.base_url)?;
-        let key = self.key(Service::Kie).cloned().unwrap_or_default();
-        let account = KieAccount::new(self.http()?, base, key);
+        let account = self.kie_account()?;
         kie::image_model(name, &account).ok_or_else(|| {
             self.unknown_model(
                 "image_model",
@@ -69,14 +74,7 @@ impl Context {
 
     /// A video model by name. Without a key it can be asked what it is and nothing else.
     pub fn video_model_named(&self, name: &str) -> Result<Arc<dyn VideoModel>, Error> {
-        let settings = &self.settings.fal;
-        let account = FalAccount::new(
-            self.http()?,
-            base_url("fal_queue_url", &settings.queue_url)?,
-            base_url("fal_api_url", &settings.api_url)?,
-            base_url("fal_storage_url", &settings.storage_url)?,
-            self.key(Service::Fal).cloned().unwrap_or_default(),
-        );
+        let account = self.fal_account()?;
         fal::video_model(name, &account).ok_or_else(|| {
             self.unknown_model(
                 "video_model",
@@ -86,23 +84,79 @@ impl Context {
         })
     }
 
+    /// fal's account. Without a key nothing can be asked of it.
+    pub fn fal_account(&self) -> Result<FalAccount, Error> {
+        let settings = &self.settings.fal;
+        Ok(FalAccount::new(
+            self.http()?,
+            base_url("fal_queue_url", &settings.queue_url)?,
+            base_url("fal_api_url", &settings.api_url)?,
+            base_url("fal_storage_url", &settings.storage_url)?,
+            self.key(Service::Fal).cloned().unwrap_or_default(),
+        ))
+    }
+
+    /// KIE's account. Without a key nothing can be asked of it.
+    pub fn kie_account(&self) -> Result<KieAccount, Error> {
+        let base = base_url("kie_base_url", &self.settings.kie.base_url)?;
+        let uploads = base_url("kie_upload_url", &self.settings.kie.upload_url)?;
+        let key = self.key(Service::Kie).cloned().unwrap_or_default();
+        Ok(KieAccount::new(self.http()?, base, key).uploading_to(uploads))
+    }
+
+    /// Where `aida prices refresh` keeps what it read.
+    pub fn refreshed_prices_path(&self) -> PathBuf {
+        self.settings.data_dir.join("prices.toml")
+    }
+
+    /// The price book: what aida ships with, over it what was read from the providers, over that the
+    /// user's own.
+    pub fn prices(&self) -> Result<Arc<PriceBook>, Error> {
+        let refreshed = prices::read(&self.refreshed_prices_path(), Origin::Refreshed)?;
+        let own = self.settings.prices.iter().cloned();
+        Ok(Arc::new(PriceBook::shipped().with(refreshed).with(own)))
+    }
+
     /// The till, on this context's database.
     pub async fn till(&self) -> Result<Till, Error> {
         let store = self.store().await?.clone();
-        let prices = Arc::new(PriceBook::shipped());
-        Ok(Till::new(store, prices, self.clock.clone(), self.settings.fal.concurrency))
+        let prices = self.prices()?;
+        let answers = self.settings.data_dir.join("answers");
+        Ok(Till::new(store, prices, self.clock.clone(), self.settings.fal.concurrency, answers))
     }
 
     /// Earlier work, with the embedder that the settings choose.
     pub async fn memory(&self) -> Result<Memory, Error> {
-        let has_key = self.key(Service::OpenAi).is_some();
-        let embedding = match EmbedderChoice::from_setting(&self.settings.embedder, has_key)? {
-            EmbedderChoice::Builtin => Embedding::Builtin,
-            EmbedderChoice::OpenAi { model } => {
-                Embedding::Paid { embedder: self.openai_embedder(model)?, till: self.till().await? }
-            }
+        self.memory_with(&self.settings.embedder).await
+    }
+
+    /// Earlier work, with an embedder named as in the settings.
+    pub async fn memory_with(&self, setting: &str) -> Result<Memory, Error> {
+        let embedding = match self.embedder(&self.embedder_choice(setting)?)? {
+            None => Embedding::Builtin,
+            Some(embedder) => Embedding::Paid { embedder, till: self.till().await? },
         };
         Ok(Memory::new(self.store().await?.clone(), embedding, self.clock.clone()))
+    }
+
+    /// What reads the user's files.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.database().executable).stopped_by(self.cancel.clone())
+    }
+
+    /// Copies of the user's pictures.
+    pub fn vault(&self) -> Vault {
+        Vault::new(self.settings.data_dir.join("files"))
+    }
+
+    /// What an `embedder` setting means with these settings.
+    pub fn embedder_choice(&self, setting: &str) -> Result<EmbedderChoice, Error> {
+        let means = Means {
+            openai_key: self.key(Service::OpenAi).is_some(),
+            voyage_key: self.key(Service::Voyage).is_some(),
+            compatible_model: &self.settings.compatible.model,
+        };
+        Ok(EmbedderChoice::from_setting(setting, means)?)
     }
 
     /// What every run works with.
@@ -112,8 +166,11 @@ impl Context {
             till: self.till().await?,
             memory: self.memory().await?,
             clock: self.clock.clone(),
+            recover_patience: self.settings.recover,
             client: self.http()?,
             projects_folder: self.settings.data_dir.join("projects"),
+            vault: self.vault(),
+            vision_model: self.settings.vision_model.clone(),
         })
     }
 
@@ -127,11 +184,56 @@ impl Context {
         Ok(Media { image, video, former: None, ffmpeg })
     }
 
-    /// An OpenAI embedder. It needs no key where the host is one's own.
-    pub fn openai_embedder(&self, model: &str) -> Result<Arc<dyn Embedder>, Error> {
-        let base = base_url("openai_base_url", &self.settings.openai.base_url)?;
-        let key = self.key(Service::OpenAi).cloned();
-        Ok(Arc::new(OpenAiEmbedder::new(self.http()?, base, key, model)))
+    /// Who works on a claimed run, as its options name them.
+    pub async fn cast_of(&self, claim: &Claim) -> Result<Cast, Error> {
+        let options = &claim.options;
+        let writes = claim.state() == RunState::Writing;
+        let language = match options.language_model.as_ref().filter(|_| writes) {
+            Some(_) => Some(self.language_model()?),
+            None => None,
+        };
+        let video = self.video_model_named(&options.video_model)?;
+        let clip_lengths = video.durations().to_vec();
+        if claim.run.kind == "preview" {
+            return Ok(Cast { language, media: None, clip_lengths });
+        }
+        self.require(&[Service::Kie, Service::Fal])?;
+        let image = self.image_model_named(&options.image_model)?;
+        let media = Some(self.media(image, video).await?);
+        Ok(Cast { language, media, clip_lengths })
+    }
+
+    /// A provider's embedder; none where the choice is the built-in one.
+    pub fn embedder(&self, choice: &EmbedderChoice) -> Result<Option<Arc<dyn Embedder>>, Error> {
+        let settings = &self.settings;
+        Ok(match choice {
+            EmbedderChoice::Builtin => None,
+            EmbedderChoice::OpenAi { model } => {
+                let base = base_url("openai_base_url", &settings.openai.base_url)?;
+                let key = self.key(Service::OpenAi).cloned();
+                Some(Arc::new(OpenAiEmbedder::new(self.http()?, base, key, *model)))
+            }
+            EmbedderChoice::Voyage { model } => {
+                let key = self.required_key(Service::Voyage)?.clone();
+                let base = if belongs_to_mongodb(&key) && !settings.voyage.host_is_chosen {
+                    MONGODB_BASE_URL.parse().map_err(|error| {
+                        Error::internal("the address of MongoDB's host cannot be used")
+                            .because(error)
+                    })?
+                } else {
+                    base_url("voyage_base_url", &settings.voyage.base_url)?
+                };
+                Some(Arc::new(VoyageEmbedder::new(self.http()?, base, key, model)))
+            }
+            EmbedderChoice::Compatible { model } => {
+                let host = &settings.compatible;
+                let base = base_url("embedding_base_url", &host.base_url)?;
+                let dimensions = usize::try_from(host.dimensions).ok().filter(|width| *width > 0);
+                let key = host.key.clone();
+                let client = self.http()?;
+                Some(Arc::new(OpenAiEmbedder::compatible(client, base, key, model, dimensions)))
+            }
+        })
     }
 
     /// A model that aida does not know: wrong usage if a flag named it, else a wrong setting.
@@ -159,6 +261,13 @@ impl Context {
             None => error,
         };
         error.hint(format!("known models: {}", known.join(", ")))
+    }
+}
+
+#[async_trait]
+impl Crew for Context {
+    async fn cast(&self, claim: &Claim) -> Result<Cast, Error> {
+        self.cast_of(claim).await
     }
 }
 

@@ -145,6 +145,8 @@ pub enum Quantity {
     Tokens(TokenCounts),
     /// Tokens to embed.
     EmbeddingTokens(u64),
+    /// Uploads, which are free.
+    Uploads(u32),
     /// Image jobs; one Midjourney job yields four images and is one unit.
     Images(u32),
     /// Seconds of video as the endpoint sells them, with or without sound.

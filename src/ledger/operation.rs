@@ -14,6 +14,8 @@ pub enum OperationKind {
     Language,
     /// An embedding call.
     Embedding,
+    /// An upload of a keyframe: free, and made anew for every clip.
+    Upload,
     /// A keyframe.
     Image,
     /// A clip.
@@ -27,14 +29,36 @@ impl OperationKind {
         matches!(self, Self::Language | Self::Embedding)
     }
 
+    /// Whether it costs nothing.
+    pub const fn is_free(self) -> bool {
+        matches!(self, Self::Upload)
+    }
+
+    /// Whether it leaves a job at the provider that can be asked about.
+    pub const fn is_job(self) -> bool {
+        matches!(self, Self::Image | Self::Clip)
+    }
+
     /// The name in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Language => "language",
             Self::Embedding => "embedding",
+            Self::Upload => "upload",
             Self::Image => "image",
             Self::Clip => "clip",
         }
+    }
+}
+
+impl FromStr for OperationKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Language, Self::Embedding, Self::Upload, Self::Image, Self::Clip]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| format!("'{text}' is not a kind of operation"))
     }
 }
 
@@ -80,11 +104,14 @@ impl OperationState {
         };
         matches!(
             (self, next),
-            (Planned, Submitting | FailedNotCharged)
+            // Planned and kept without being sent: a kept take is used again.
+            (Planned, Submitting | Kept | FailedNotCharged)
                 | (Submitting, Submitted | Kept | FailedNotCharged | FailedCharged | Unknown)
                 | (Submitted, Ready | FailedNotCharged | FailedCharged | Unknown)
                 | (Ready, Kept | FailedCharged)
                 | (Unknown, Submitted | Ready | Kept | FailedNotCharged | FailedCharged)
+                // The bill knows better than what the provider said when it failed.
+                | (FailedNotCharged, FailedCharged)
         )
     }
 
@@ -148,7 +175,9 @@ mod tests {
     fn final_states_are_final() {
         for state in OperationState::ALL.into_iter().filter(|state| state.is_final()) {
             for next in OperationState::ALL {
-                assert!(!state.may_become(next), "{state} -> {next}");
+                let is_billed_after_all = state == OperationState::FailedNotCharged
+                    && next == OperationState::FailedCharged;
+                assert_eq!(state.may_become(next), is_billed_after_all, "{state} -> {next}");
             }
         }
     }

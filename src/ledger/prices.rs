@@ -1,18 +1,22 @@
 //! The price book: dated prices, and what a quantity costs by them. Pure.
 //!
 //! The book that ships with aida is `prices.toml` beside this file. A model that has no entry
-//! has no price, and what has no price is not bought.
+//! has no price, and what has no price is not bought. Over it lie the entries that were read from a
+//! provider, and over those the user's own.
+
+use std::fmt;
 
 use jiff::civil::Date;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::ledger::money::{Quantity, TokenCounts, Usd};
 
 const PER_MILLION: Decimal = Decimal::from_parts(1_000_000, 0, 0, false, 0);
 
 /// Prices by provider, model and day.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct PriceBook {
     prices: Vec<Price>,
 }
@@ -28,9 +32,35 @@ pub struct Price {
     pub from: Date,
     /// Where the figure was read.
     pub source: String,
+    /// Who put it into the book.
+    #[serde(skip)]
+    pub origin: Origin,
     /// The figures.
     #[serde(flatten)]
     pub rates: Rates,
+}
+
+/// Who put a price into the book; later ones count before earlier ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// It came with aida.
+    #[default]
+    Shipped,
+    /// It was read from a provider by `aida prices refresh`.
+    Refreshed,
+    /// It stands in the user's config.toml.
+    Config,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Shipped => "shipped",
+            Self::Refreshed => "refreshed",
+            Self::Config => "config",
+        })
+    }
 }
 
 /// How a model is priced.
@@ -81,6 +111,15 @@ pub struct TokenBand {
     pub rates: TokenRates,
 }
 
+/// What the prompt cache did to the price of a call, USD.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheEffect {
+    /// What the tokens that were read would have cost more as uncached input.
+    pub saved: Usd,
+    /// What writing cost more than uncached input.
+    pub premium: Usd,
+}
+
 /// A price of one kind was asked about a quantity of another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the price of {provider} {model} does not cover {what}")]
@@ -106,6 +145,30 @@ impl PriceBook {
         Self { prices: file.price }
     }
 
+    /// The same book with other entries laid over it. One for the same provider, model and day takes
+    /// the place of what was there.
+    #[must_use]
+    pub fn with(mut self, entries: impl IntoIterator<Item = Price>) -> Self {
+        for entry in entries {
+            self.prices.retain(|price| {
+                (&price.provider, &price.model, price.from)
+                    != (&entry.provider, &entry.model, entry.from)
+            });
+            self.prices.push(entry);
+        }
+        self
+    }
+
+    /// Every entry, past and future ones too.
+    pub fn entries(&self) -> &[Price] {
+        &self.prices
+    }
+
+    /// Whether a price is the one that its model has on a day.
+    pub fn is_in_force(&self, price: &Price, day: Date) -> bool {
+        self.find(&price.provider, &price.model, day).is_some_and(|found| found.id() == price.id())
+    }
+
     /// The price of a model on a day, if it has one.
     pub fn find(&self, provider: &str, model: &str, day: Date) -> Option<&Price> {
         self.prices
@@ -121,9 +184,18 @@ impl PriceBook {
 }
 
 impl Price {
-    /// The name under which a charge remembers this price.
+    /// The name under which a charge remembers this price. One that did not come with aida has a
+    /// fingerprint of its figures in it: a charge that was made with another figure for the same
+    /// day keeps its own.
     pub fn id(&self) -> String {
-        format!("{}/{}/{}", self.provider, self.model, self.from)
+        let name = format!("{}/{}/{}", self.provider, self.model, self.from);
+        if self.origin == Origin::Shipped {
+            return name;
+        }
+        let rates = serde_json::to_vec(&self.rates).unwrap_or_default();
+        let digest = Sha256::digest(rates);
+        let [a, b, c, d] = [digest[0], digest[1], digest[2], digest[3]];
+        format!("{name}+{:08x}", u32::from_be_bytes([a, b, c, d]))
     }
 
     /// What `quantity` costs by this price.
@@ -145,6 +217,7 @@ impl Price {
             (Rates::Video { audio, .. }, Quantity::VideoSeconds { seconds, audio: true }) => {
                 Decimal::from(*seconds) * audio.ok_or_else(|| mismatch("clips with sound"))?
             }
+            (_, Quantity::Uploads(_)) => Decimal::ZERO,
             (_, Quantity::Tokens(_)) => return Err(mismatch("language tokens")),
             (_, Quantity::EmbeddingTokens(_)) => return Err(mismatch("embedding tokens")),
             (_, Quantity::Images(_)) => return Err(mismatch("images")),
@@ -153,40 +226,74 @@ impl Price {
         Ok(Usd::new(dollars))
     }
 
+    /// What the prompt cache did to the price of a language call; nothing for other prices.
+    pub fn cache_effect(&self, tokens: TokenCounts) -> CacheEffect {
+        let Rates::Tokens(rates) = &self.rates else { return CacheEffect::default() };
+        let rates = rates.of(tokens);
+        let more = |count: u64, rate: Decimal| Decimal::from(count) * (rate - rates.input);
+        let saved = -more(tokens.cache_read, rates.cache_read);
+        let premium = more(tokens.cache_write_5m, rates.cache_write_5m)
+            + more(tokens.cache_write_1h, rates.cache_write_1h);
+        CacheEffect {
+            saved: Usd::new(saved / PER_MILLION),
+            premium: Usd::new(premium / PER_MILLION),
+        }
+    }
+
     /// The most that a language call can cost with at most `input_tokens` of prompt, all of it
-    /// written to the dearest cache, and `output_tokens` of answer.
+    /// written to the five-minute cache, and `output_tokens` of answer.
     pub fn language_ceiling(
         &self,
         input_tokens: u64,
         output_tokens: u64,
     ) -> Result<Usd, PriceMismatch> {
-        let all_in_one_class = |tokens: TokenCounts| self.amount(&Quantity::Tokens(tokens));
-        let output = output_tokens;
-        let classes = [
+        self.language_ceiling_with_an_hour(input_tokens, 0, output_tokens)
+    }
+
+    /// The same where up to `hour_tokens` of the prompt may be written to the one-hour cache.
+    pub fn language_ceiling_with_an_hour(
+        &self,
+        input_tokens: u64,
+        hour_tokens: u64,
+        output_tokens: u64,
+    ) -> Result<Usd, PriceMismatch> {
+        let hour = hour_tokens.min(input_tokens);
+        let (rest, output) = (input_tokens - hour, output_tokens);
+        let mixes = [
             TokenCounts { uncached_input: input_tokens, output, ..TokenCounts::default() },
             TokenCounts { cache_write_5m: input_tokens, output, ..TokenCounts::default() },
+            TokenCounts {
+                cache_write_1h: hour,
+                cache_write_5m: rest,
+                output,
+                ..TokenCounts::default()
+            },
         ];
         let mut ceiling = Usd::ZERO;
-        for tokens in classes {
-            ceiling = ceiling.max(all_in_one_class(tokens)?);
+        for tokens in mixes {
+            ceiling = ceiling.max(self.amount(&Quantity::Tokens(tokens))?);
         }
         Ok(ceiling)
     }
 }
 
 impl TokenRates {
-    fn amount(&self, tokens: TokenCounts) -> Decimal {
-        if let Some(band) = &self.above
-            && tokens.input() > band.input_tokens
-        {
-            return band.rates.amount(tokens);
+    /// The rates that a request of this length falls under.
+    pub fn of(&self, tokens: TokenCounts) -> &Self {
+        match &self.above {
+            Some(band) if tokens.input() > band.input_tokens => band.rates.of(tokens),
+            _ => self,
         }
+    }
+
+    fn amount(&self, tokens: TokenCounts) -> Decimal {
+        let rates = self.of(tokens);
         let classes = [
-            (tokens.uncached_input, self.input),
-            (tokens.cache_write_5m, self.cache_write_5m),
-            (tokens.cache_write_1h, self.cache_write_1h),
-            (tokens.cache_read, self.cache_read),
-            (tokens.output, self.output),
+            (tokens.uncached_input, rates.input),
+            (tokens.cache_write_5m, rates.cache_write_5m),
+            (tokens.cache_write_1h, rates.cache_write_1h),
+            (tokens.cache_read, rates.cache_read),
+            (tokens.output, rates.output),
         ];
         classes.into_iter().map(|(count, rate)| Decimal::from(count) * rate).sum::<Decimal>()
             / PER_MILLION
@@ -214,10 +321,99 @@ mod tests {
     }
 
     #[test]
+    fn what_the_cache_saved_and_what_writing_it_cost_are_told_apart() {
+        let tokens = TokenCounts {
+            uncached_input: 5,
+            cache_write_5m: 1_000_000,
+            cache_write_1h: 100_000,
+            cache_read: 2_000_000,
+            output: 9,
+        };
+        let effect = sonnet().cache_effect(tokens);
+        assert_eq!(effect.saved, Usd::new(dec!(3.80)));
+        assert_eq!(effect.premium, Usd::new(dec!(0.70)));
+        let none = TokenCounts { uncached_input: 1_000, output: 10, ..TokenCounts::default() };
+        assert_eq!(sonnet().cache_effect(none), CacheEffect::default());
+    }
+
+    #[test]
     fn a_price_is_not_found_before_its_day() {
         let book = PriceBook::shipped();
         assert!(book.find("anthropic", "claude-sonnet-5-5", date(2026, 10, 6)).is_none());
         assert!(book.find("anthropic", "claude-unheard-of", date(2026, 11, 22)).is_none());
+    }
+
+    #[test]
+    fn entries_lie_over_each_other_and_have_names_of_their_own() {
+        let shipped = PriceBook::shipped();
+        let day = date(2026, 11, 22);
+        let old = shipped.find("kie", "nano-banana-2", day).unwrap().clone();
+        let own = Price {
+            origin: Origin::Config,
+            rates: Rates::Image(dec!(0.03)),
+            source: "config.toml".to_owned(),
+            ..old.clone()
+        };
+        let later =
+            Price { from: date(2027, 1, 1), rates: Rates::Image(dec!(0.05)), ..own.clone() };
+        let book = shipped.clone().with([own.clone(), later.clone()]);
+        let found = book.find("kie", "nano-banana-2", day).unwrap();
+        assert_eq!(found.rates, Rates::Image(dec!(0.03)));
+        assert!(found.id().starts_with("kie/nano-banana-2/2026-09-01+"), "{}", found.id());
+        assert_eq!(found.id().len(), "kie/nano-banana-2/2026-09-01+1a2b3c4d".len());
+        assert_ne!(found.id(), old.id());
+        assert_eq!(book.entries().len(), shipped.entries().len() + 1);
+        assert!(book.is_in_force(&own, day) && !book.is_in_force(&later, day));
+        assert!(book.by_id(&old.id()).is_none() && book.by_id(&own.id()).is_some());
+        let other = Price { rates: Rates::Image(dec!(0.031)), ..own.clone() };
+        assert_ne!(other.id(), own.id());
+    }
+
+    /// The models that the clients know and the book does not price, with the reason.
+    const UNPRICED: [(&str, &str, &str); 15] = [
+        ("anthropic", "claude-fable-5-2", "what a cache read costs is not published"),
+        ("anthropic", "claude-mythos-5-2", "not on the price page"),
+        ("anthropic", "claude-mythos-5", "not on the price page"),
+        ("kie", "nano-banana-2-lite", "no price was found"),
+        ("kie", "nano-banana", "no price was found"),
+        ("kie", "imagen4", "no price was found"),
+        ("kie", "imagen4-fast", "no price was found"),
+        ("kie", "imagen4-ultra", "no price was found"),
+        ("kie", "seedream-5-pro", "no price was found"),
+        ("kie", "seedream-4.5", "no price was found"),
+        ("kie", "flux-2-pro", "no price was found"),
+        ("fal", "kling-1.6-pro", "no price was found; `aida prices refresh` reads it"),
+        ("fal", "kling-2.1-standard", "no price was found; `aida prices refresh` reads it"),
+        ("fal", "kling-2.1-master", "no price was found; `aida prices refresh` reads it"),
+        ("fal", "kling-o3-pro", "no price was found; `aida prices refresh` reads it"),
+    ];
+
+    #[test]
+    fn every_model_that_the_clients_know_is_priced_or_known_not_to_be() {
+        use crate::providers::{anthropic::LANGUAGE_MODELS, fal::VIDEO_MODELS, kie::IMAGE_MODELS};
+        let known = LANGUAGE_MODELS
+            .iter()
+            .map(|name| ("anthropic", *name))
+            .chain(IMAGE_MODELS.iter().map(|known| ("kie", known.name)))
+            .chain(VIDEO_MODELS.iter().map(|known| ("fal", known.name)));
+        let book = PriceBook::shipped();
+        for (provider, model) in known {
+            let is_priced = book.find(provider, model, date(2026, 11, 22)).is_some();
+            let is_excused = UNPRICED.iter().any(|(of, name, _)| (*of, *name) == (provider, model));
+            assert_ne!(is_priced, is_excused, "{provider} {model}");
+        }
+        let sold = book
+            .entries()
+            .iter()
+            .filter(|price| !["openai", "voyage"].contains(&price.provider.as_str()));
+        assert_eq!(sold.count() + UNPRICED.len(), 21 + IMAGE_MODELS.len() + VIDEO_MODELS.len());
+    }
+
+    #[test]
+    fn each_entry_has_a_name_of_its_own_() {
+        let book = PriceBook::shipped();
+        let names: std::collections::BTreeSet<_> = book.entries().iter().map(Price::id).collect();
+        assert_eq!(names.len(), book.entries().len());
     }
 
     #[test]
@@ -253,14 +449,19 @@ mod tests {
         fn the_ceiling_covers_every_mix_of_classes(
             uncached_input in 0_u64..200_000,
             cache_write_5m in 0_u64..200_000,
+            cache_write_1h in 0_u64..50_000,
             cache_read in 0_u64..200_000,
             output in 0_u64..20_000,
             model in prop::sample::select(vec!["claude-sonnet-5-5", "claude-haiku-5-5", "claude-opus-5-5"]),
         ) {
             let book = PriceBook::shipped();
             let price = book.find("anthropic", model, date(2026, 11, 22)).unwrap();
-            let tokens = TokenCounts { uncached_input, cache_write_5m, cache_read, output, cache_write_1h: 0 };
+            let mut tokens = TokenCounts { uncached_input, cache_write_5m, cache_read, output, cache_write_1h: 0 };
             let ceiling = price.language_ceiling(tokens.input(), output).unwrap();
+            prop_assert!(price.amount(&Quantity::Tokens(tokens)).unwrap() <= ceiling);
+            tokens.cache_write_1h = cache_write_1h;
+            let ceiling =
+                price.language_ceiling_with_an_hour(tokens.input(), cache_write_1h, output).unwrap();
             prop_assert!(price.amount(&Quantity::Tokens(tokens)).unwrap() <= ceiling);
         }
     }

@@ -1,10 +1,10 @@
-//! The built-in embedder. It knows no meaning: two texts are near each other when they share
-//! words, forms of words, or pieces of words. It needs no key, no network and no model file,
-//! always answers the same, and is named for what it is.
+//! Hashed words: two texts are near each other when they share words, forms of words, or pieces
+//! of words. That knows no meaning, and reads every script. It is a part of the built-in
+//! embedder, and all of it in a build without the feature `semantic`.
 
 use std::collections::BTreeMap;
 
-use crate::memory::words::words;
+use crate::memory::words::{is_ideograph, words};
 use crate::store::embeddings::VECTOR_WIDTH;
 
 /// Its name in the database and in every output. The number rises when its vectors change.
@@ -26,9 +26,14 @@ const PAIR: f32 = 0.35;
 /// and a sign, so that collisions cancel out on average; the tenth mention counts little more
 /// than the first.
 pub fn embed(text: &str) -> Vec<f32> {
-    let mut vector = vec![0.0_f32; VECTOR_WIDTH];
+    embed_to(text, VECTOR_WIDTH)
+}
+
+/// The same with another width.
+pub(super) fn embed_to(text: &str, width: usize) -> Vec<f32> {
+    let mut vector = vec![0.0_f32; width];
     for (feature, Mentions { weight, count }) in features(text) {
-        let place = usize::try_from(feature % VECTOR_WIDTH as u64).unwrap_or_default();
+        let place = usize::try_from(feature % width as u64).unwrap_or_default();
         let sign = if feature >> 63 == 0 { 1.0 } else { -1.0 };
         vector[place] += sign * weight * (1.0 + count.ln());
     }
@@ -90,11 +95,6 @@ fn pieces(stem: &str) -> (Vec<String>, f32) {
     (pieces, weight)
 }
 
-/// Chinese characters, kana and Hangul.
-const fn is_ideograph(character: char) -> bool {
-    matches!(character, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}')
-}
-
 /// FNV-1a, and then the finish of SplitMix64, because the low bits of FNV alone are too regular
 /// to choose a place by. Rust's own hashers may change between releases; this must not.
 fn hash(kind: &str, text: &str) -> u64 {
@@ -110,7 +110,6 @@ fn hash(kind: &str, text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Embedding;
 
     fn similarity(one: &str, other: &str) -> f32 {
         embed(one).iter().zip(embed(other)).map(|(one, other)| one * other).sum()
@@ -139,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_floor_lies_between_related_and_unrelated() {
-        let floor = Embedding::Builtin.least_similarity();
+        let floor = 0.12;
         for (query, passage) in [("latte art", COFFEE), ("running shoes", SHOES), ("neon", CITY)] {
             let similarity = f64::from(similarity(query, passage));
             assert!(similarity > floor, "{query}: {similarity}");

@@ -9,13 +9,15 @@ use std::fmt::Write as _;
 
 use crate::ids::{CampaignId, FileId, ProjectId};
 use crate::ledger::till::Purpose;
+use crate::memory::palette::palette_text;
 use crate::memory::search::{LONGEST_QUERY, Matches, SearchFilter};
 use crate::memory::snippet::{one_line, shortened};
+use crate::memory::taste::telling;
 use crate::memory::{Memory, MemoryError};
+use crate::store::campaign_styles::{self, CampaignStyle, LONGEST_LOOK};
 use crate::store::campaigns;
 use crate::store::embeddings::PassageKind;
-use crate::store::files::{self, FileText};
-use crate::store::preferences::{self, Preference};
+use crate::store::files::{self, UserFile};
 use crate::store::project_texts::{self, ProjectAccount};
 
 /// The most similar projects that are told of.
@@ -28,8 +30,6 @@ const LONGEST_GIVEN_FILE: usize = 4_000;
 const LONGEST_GIVEN_FILES: usize = 16_000;
 /// The most characters of a brief, a note or a prompt that are quoted.
 const LONGEST_QUOTE: usize = 280;
-/// The most preferences that are told.
-const MOST_PREFERENCES: i64 = 20;
 /// The most projects of a campaign that are told of.
 const MOST_CAMPAIGN_PROJECTS: i64 = 5;
 
@@ -89,10 +89,9 @@ impl Memory {
 
         let mut session = self.store.session().await?;
         let accounts = project_texts::accounts(&mut session, &similar).await?;
-        let given = files::texts(&mut session, user_id, request.files).await?;
-        let preferences =
-            preferences::list(&mut session, user_id, request.campaign, MOST_PREFERENCES).await?;
+        let given = files::by_ids(&mut session, user_id, request.files).await?;
         session.close().await;
+        let preferences = self.told(user_id, request.campaign).await?;
 
         let accounts = in_order(accounts, &similar);
         let (files_text, file_count) = tell_files(&given, &found);
@@ -107,7 +106,7 @@ impl Memory {
                 preferences: preferences.len(),
             },
             work: sections.map(|(heading, text)| format!("## {heading}\n\n{text}\n")).join("\n"),
-            preferences: tell_preferences(&preferences),
+            preferences: telling::text(&preferences),
             campaign: self.campaign_text(user_id, request.campaign).await?,
             embedder: self.embedder().to_owned(),
             words_only: found.words_only,
@@ -157,12 +156,14 @@ impl Memory {
         let Some(id) = campaign else { return Ok(none) };
         let mut session = self.store.session().await?;
         let campaign = campaigns::by_id(&mut session, user_id, id).await?;
+        let style = campaign_styles::of(&mut session, id).await?;
         let projects =
             project_texts::accounts_of_campaign(&mut session, id, MOST_CAMPAIGN_PROJECTS).await?;
         session.close().await;
         let Some(campaign) = campaign else { return Ok(none) };
         let mut text = format!("### {}\n", campaign.name);
         push_field(&mut text, "About", &campaign.description, LONGEST_QUOTE * 4);
+        text.push_str(&tell_style(&style));
         if projects.is_empty() {
             text.push_str("It has no videos yet.");
         } else {
@@ -176,19 +177,6 @@ impl Memory {
             }
         }
         Ok(text.trim_end().to_owned())
-    }
-
-    /// What the user likes, told for a model.
-    pub async fn preferences_text(
-        &self,
-        user_id: &str,
-        campaign: Option<CampaignId>,
-    ) -> Result<String, MemoryError> {
-        let mut session = self.store.session().await?;
-        let preferences =
-            preferences::list(&mut session, user_id, campaign, MOST_PREFERENCES).await?;
-        session.close().await;
-        Ok(tell_preferences(&preferences))
     }
 }
 
@@ -250,11 +238,11 @@ fn tell_projects(accounts: &[ProjectAccount]) -> String {
 
 /// The files that were given, from their beginnings, and then passages of other files that
 /// the search found. Answers the text and how many files it quotes.
-fn tell_files(given: &[FileText], found: &Matches) -> (String, usize) {
+fn tell_files(given: &[UserFile], found: &Matches) -> (String, usize) {
     let mut told = Vec::new();
     let mut room = LONGEST_GIVEN_FILES;
     for file in given {
-        let text = shortened(file.content.trim(), LONGEST_GIVEN_FILE.min(room.max(1)));
+        let text = shortened(file.text().trim(), LONGEST_GIVEN_FILE.min(room.max(1)));
         room = room.saturating_sub(text.chars().count());
         told.push(format!("### {} (given for this video)\n{text}", file.name));
     }
@@ -274,16 +262,29 @@ fn tell_files(given: &[FileText], found: &Matches) -> (String, usize) {
     (told.join("\n\n"), told.len())
 }
 
-fn tell_preferences(preferences: &[Preference]) -> String {
-    if preferences.is_empty() {
-        return "Nothing is known yet about what this user likes.".to_owned();
+/// What every film of a campaign follows; nothing where nothing is laid down.
+fn tell_style(style: &CampaignStyle) -> String {
+    let mut text = String::new();
+    let quoted = |words: &[String]| {
+        words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
+    };
+    push_field(&mut text, "Palette", &palette_text(&style.palette), usize::MAX);
+    push_field(&mut text, "Look", &style.look, LONGEST_LOOK);
+    if !style.words_to_use.is_empty() {
+        let words = quoted(&style.words_to_use);
+        let rule = "each at least once in the title, a narration or an on-screen text";
+        push_field(&mut text, "Words to use", &format!("{words} ({rule})"), usize::MAX);
     }
-    let told = preferences.iter().map(|preference| {
-        let statement = shortened(&one_line(&preference.statement), LONGEST_QUOTE);
-        let source = if preference.pinned { " (the user's own words)" } else { "" };
-        format!("- {statement}{source}")
-    });
-    told.collect::<Vec<_>>().join("\n")
+    if !style.words_to_avoid.is_empty() {
+        let words = quoted(&style.words_to_avoid);
+        let rule = "nowhere and in no form, or the work is sent back";
+        push_field(&mut text, "Words to avoid", &format!("{words} ({rule})"), usize::MAX);
+    }
+    if let Some(logo) = &style.logo {
+        let place = format!("the attached file {:?}; the user's own", logo.name);
+        push_field(&mut text, "Logo", &place, usize::MAX);
+    }
+    text
 }
 
 fn push_field(text: &mut String, name: &str, value: &str, most_characters: usize) {
@@ -316,6 +317,25 @@ mod tests {
         }
     }
 
+    fn file(content: String) -> UserFile {
+        UserFile {
+            id: FileId::new(),
+            user_id: "ada".to_owned(),
+            project_id: None,
+            name: "notes.md".to_owned(),
+            path: "/notes.md".to_owned(),
+            media_type: "text/markdown".to_owned(),
+            bytes: 1,
+            sha256: String::new(),
+            content,
+            facts: files::Facts::default(),
+            description: String::new(),
+            described_by: None,
+            replaced_by: None,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
     #[test]
     fn a_project_is_told_in_few_words() {
         assert_eq!(
@@ -331,13 +351,8 @@ mod tests {
         long.brief = "word ".repeat(5_000);
         long.shots = vec!["prompt ".repeat(300); 3];
         assert!(tell_projects(&[long.clone(), long.clone(), long]).chars().count() < 5_000);
-        let file = FileText {
-            id: FileId::new(),
-            name: "notes.md".to_owned(),
-            media_type: "text/markdown".to_owned(),
-            content: "word ".repeat(200_000),
-        };
-        let nothing = Matches { best: Vec::new(), waiting_rows: 0, words_only: None };
+        let file = file("word ".repeat(200_000));
+        let nothing = Matches::default();
         let (text, count) = tell_files(&vec![file; 20], &nothing);
         assert_eq!(count, 20);
         assert!(text.chars().count() < LONGEST_GIVEN_FILES + 20 * 60, "{}", text.len());
@@ -345,20 +360,18 @@ mod tests {
 
     #[test]
     fn a_given_file_is_not_quoted_twice() {
-        let file = FileText {
-            id: FileId::new(),
-            name: "notes.md".to_owned(),
-            media_type: "text/markdown".to_owned(),
-            content: "Only oat milk.".to_owned(),
-        };
+        let file = file("Only oat milk.".to_owned());
         let passage = |subject, title: &str| Match {
             details: PassageDetails {
                 id: Uuid::now_v7(),
                 kind: PassageKind::File,
                 subject,
                 project: None,
+                shot: None,
                 shot_number: None,
+                takes: Vec::new(),
                 title: title.to_owned(),
+                place: String::new(),
                 content: "Passage.".to_owned(),
             },
             score: 0.5,
@@ -366,8 +379,7 @@ mod tests {
         };
         let found = Matches {
             best: vec![passage(file.id.uuid(), "notes.md"), passage(Uuid::now_v7(), "menu.md")],
-            waiting_rows: 0,
-            words_only: None,
+            ..Matches::default()
         };
         assert_eq!(
             tell_files(&[file], &found).0,

@@ -8,6 +8,7 @@ use crate::ids::ProjectId;
 use crate::ledger::TillError;
 use crate::ledger::till::Purpose;
 use crate::memory::{Embedding, Memory, MemoryError, passages};
+use crate::providers::TextRole;
 use crate::store::embeddings::{self, Owner, Passage, StoredPassage};
 use crate::store::project_texts;
 
@@ -75,6 +76,7 @@ impl Memory {
         if changed.is_empty() && stored.len() == all.len() {
             return Ok(remembered);
         }
+        self.look_after_index().await;
         if matches!(self.embedding, Embedding::Paid { .. }) {
             // The words go first: whatever happens to the paid call, they can be found.
             let without_vectors: Vec<_> = changed.iter().map(|passage| (*passage, None)).collect();
@@ -85,7 +87,7 @@ impl Memory {
         remembered.waiting = changed.len();
         for batch in self.batches(&changed) {
             let texts: Vec<String> = batch.iter().map(|passage| passage.content.clone()).collect();
-            let vectors = match self.embed(purpose, &texts).await {
+            let vectors = match self.embed(purpose, &texts, TextRole::Document).await {
                 Ok(vectors) => vectors,
                 Err(MemoryError::Till(trouble)) => {
                     remembered.trouble = Some(trouble);

@@ -91,6 +91,11 @@ pub(crate) fn fold(text: &str) -> String {
         .collect()
 }
 
+/// Chinese characters, kana and Hangul.
+pub(crate) const fn is_ideograph(character: char) -> bool {
+    matches!(character, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}')
+}
+
 /// The word without its commonest endings: English by a few rules, Russian by a list, other
 /// scripts untouched. What matters is only that forms of one word meet.
 fn stem(folded: &str) -> String {

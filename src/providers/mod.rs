@@ -6,16 +6,21 @@
 //! retries a paid call by itself; the errors say whether that would be safe.
 
 pub mod anthropic;
+mod embedding;
 pub mod fal;
 pub mod http;
 pub mod kie;
 pub mod openai;
+pub mod voyage;
 
 use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -32,6 +37,10 @@ pub enum Provider {
     Anthropic,
     /// Embeddings.
     OpenAi,
+    /// Embeddings.
+    Voyage,
+    /// Embeddings from any host that speaks OpenAI's interface, such as Ollama.
+    Compatible,
     /// Keyframes.
     Kie,
     /// Clips.
@@ -39,11 +48,17 @@ pub enum Provider {
 }
 
 impl Provider {
+    /// Every provider.
+    pub const ALL: [Self; 6] =
+        [Self::Anthropic, Self::OpenAi, Self::Voyage, Self::Compatible, Self::Kie, Self::Fal];
+
     /// The name in the books and in messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Anthropic => "anthropic",
             Self::OpenAi => "openai",
+            Self::Voyage => "voyage",
+            Self::Compatible => "compatible",
             Self::Kie => "kie",
             Self::Fal => "fal",
         }
@@ -53,6 +68,17 @@ impl Provider {
 impl fmt::Display for Provider {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(self.as_str())
+    }
+}
+
+impl FromStr for Provider {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|provider| provider.as_str() == text)
+            .ok_or_else(|| format!("'{text}' is not a provider"))
     }
 }
 
@@ -95,6 +121,22 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
+    /// The name in traces.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Credentials => "credentials",
+            Self::Funds => "funds",
+            Self::Policy => "policy",
+            Self::Input => "input",
+            Self::NotOffered => "not_offered",
+            Self::RateLimited => "rate_limited",
+            Self::Unavailable => "unavailable",
+            Self::Network => "network",
+            Self::Generation => "generation",
+            Self::Malformed => "malformed",
+        }
+    }
+
     /// Whether the same request may succeed a little later.
     pub const fn is_transient(self) -> bool {
         matches!(self, Self::RateLimited | Self::Unavailable | Self::Network)
@@ -176,6 +218,17 @@ pub enum UserBlock {
         #[serde(default)]
         cache: bool,
     },
+    /// A picture.
+    Image {
+        /// Its media type, such as `image/jpeg`.
+        media_type: String,
+        /// Its bytes in base64.
+        data: String,
+        /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+    },
     /// The result of a tool call.
     ToolResult {
         /// The id of the call.
@@ -204,6 +257,62 @@ pub struct LanguageRequest {
     pub messages: Vec<Message>,
     /// The most tokens that may be answered, thinking included.
     pub max_output_tokens: u32,
+}
+
+/// How long the prompt cache remembers what a breakpoint marks, from the last time it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CacheLifetime {
+    /// Five minutes.
+    FiveMinutes,
+    /// One hour. Writing for so long is dearer.
+    OneHour,
+}
+
+impl CacheLifetime {
+    /// Its length.
+    pub const fn duration(self) -> Duration {
+        Duration::from_mins(self.minutes())
+    }
+
+    /// Its length in minutes.
+    pub const fn minutes(self) -> u64 {
+        match self {
+            Self::FiveMinutes => 5,
+            Self::OneHour => 60,
+        }
+    }
+}
+
+/// Which of the places that a request offers to the prompt cache are marked, and for how long.
+///
+/// The places are, in the order of the prompt: the end of the system text where there is one, and
+/// each block of ours whose `cache` flag is set. A place that the plan does not know is marked for
+/// five minutes, so that the plan of nothing is the vendor's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CachePlan(Vec<Option<CacheLifetime>>);
+
+impl CachePlan {
+    /// The plan with a lifetime for each place; none where it is not marked.
+    pub const fn new(lifetimes: Vec<Option<CacheLifetime>>) -> Self {
+        Self(lifetimes)
+    }
+
+    /// For how long a place is marked, if it is.
+    pub fn lifetime(&self, place: usize) -> Option<CacheLifetime> {
+        self.0.get(place).copied().unwrap_or(Some(CacheLifetime::FiveMinutes))
+    }
+
+    /// The last place that is marked for an hour.
+    pub fn last_for_an_hour(&self) -> Option<usize> {
+        self.0.iter().rposition(|lifetime| *lifetime == Some(CacheLifetime::OneHour))
+    }
+
+    /// The same plan with no mark longer than five minutes.
+    #[must_use]
+    pub fn shortened(&self) -> Self {
+        let five = CacheLifetime::FiveMinutes;
+        Self(self.0.iter().map(|lifetime| lifetime.map(|lifetime| lifetime.min(five))).collect())
+    }
 }
 
 /// Why the model stopped.
@@ -253,12 +362,18 @@ pub struct LanguageReply {
 pub trait LanguageModel: Send + Sync {
     /// Whose model it is.
     fn provider(&self) -> Provider;
-    /// Asks for one turn. Paid. Never retried inside.
+    /// Asks for one turn. Paid. Never retried inside. The reservation says what of the prompt is
+    /// to be cached.
     async fn respond(
         &self,
         reservation: Reservation,
         request: &LanguageRequest,
     ) -> Result<LanguageReply, ProviderError>;
+    /// What the prompt cache's key depends on beside the request's own texts, such as the effort:
+    /// what is sent of it for this request.
+    fn cache_settings(&self, _request: &LanguageRequest) -> Value {
+        Value::Null
+    }
     /// The most input tokens that `request` can cost: an upper estimate made here, without a
     /// call, from the bytes that will be sent.
     fn most_input_tokens(&self, request: &LanguageRequest) -> u64;
@@ -280,20 +395,39 @@ pub struct Embeddings {
     pub request_id: Option<String>,
 }
 
+/// What a text is embedded for: some models make another vector of a question than of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TextRole {
+    /// It is looked for.
+    Query,
+    /// It is to be found.
+    Document,
+}
+
 /// A model that turns text into vectors.
 #[async_trait]
 pub trait Embedder: Send + Sync {
     /// Whose model it is.
     fn provider(&self) -> Provider;
-    /// The model's id.
+    /// The model's id, as the vendor and the price book know it.
     fn model(&self) -> &str;
+    /// The name that its vectors carry: only vectors of one name are compared.
+    fn space(&self) -> &str {
+        self.model()
+    }
     /// The most texts, and the most tokens together, that one call takes.
     fn batch_limits(&self) -> (usize, u64);
+    /// The most calls that it is given at a time.
+    fn most_at_once(&self) -> usize {
+        4
+    }
     /// Embeds the texts. Paid. Never retried inside.
     async fn embed(
         &self,
         reservation: Reservation,
         texts: &[String],
+        role: TextRole,
     ) -> Result<Embeddings, ProviderError>;
     /// Asks something free that needs the key.
     async fn probe(&self) -> Result<Probe, ProviderError>;
@@ -357,6 +491,17 @@ pub struct ImageRequest {
     pub reference_urls: Vec<String>,
 }
 
+/// A picture to be shown to a model that draws, in a form that every such model takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferencePicture {
+    /// Its name at the provider: a hash of its bytes and an ending, so that one name is one picture.
+    pub name: String,
+    /// Its media type.
+    pub media_type: &'static str,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
 /// A model that draws keyframes.
 #[async_trait]
 pub trait ImageModel: Send + Sync {
@@ -369,6 +514,10 @@ pub trait ImageModel: Send + Sync {
     /// Whether the model can make this picture: shape, prompt length, number of references.
     /// What fails here is never sent.
     fn check(&self, request: &ImageRequest) -> Result<(), ProviderError>;
+    /// The most reference pictures that one request takes; 0 where it takes none.
+    fn most_references(&self) -> usize;
+    /// Uploads a picture and answers its public URL, which lives for a day at least. Free.
+    async fn upload(&self, picture: &ReferencePicture) -> Result<String, ProviderError>;
     /// The exact JSON body that [`ImageModel::submit`] will send, which is stored before the send.
     fn payload(&self, request: &ImageRequest) -> Value;
     /// Submits a job. Paid. Never retried inside. `payload` is what [`ImageModel::payload`] made.
@@ -381,6 +530,8 @@ pub trait ImageModel: Send + Sync {
     async fn fresh_url(&self, url: &str) -> Result<String, ProviderError>;
     /// Credits left, in the provider's unit. Free; stored in the row before a send.
     async fn balance(&self) -> Result<Option<Decimal>, ProviderError>;
+    /// What one unit of the balance is worth, USD.
+    fn balance_unit(&self) -> Usd;
     /// Asks something free that needs the key.
     async fn probe(&self) -> Result<Probe, ProviderError>;
 }
@@ -421,6 +572,9 @@ pub trait VideoModel: Send + Sync {
     /// Submits a job. Paid. Never retried inside. `payload` is what [`VideoModel::payload`] made.
     async fn submit(&self, reservation: Reservation, payload: &Value)
     -> Result<Job, ProviderError>;
+    /// Looks among the jobs that the provider was given since a time for one of exactly this
+    /// payload. Free. A job that still waits for a machine may not be listed yet.
+    async fn find(&self, payload: &Value, since: Timestamp) -> Result<Option<Job>, ProviderError>;
     /// Asks where a job stands, and fetches its result when it is done. Free. An error whose
     /// class is transient says nothing about the job: ask again.
     async fn state(&self, job: &Job) -> Result<JobState, ProviderError>;

@@ -9,8 +9,9 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::embedding::{Item, check_texts, vectors_in_order};
 use super::http::{BaseUrl, Caller, HttpClient, Reply, Stakes, retrying};
-use super::{Embedder, Embeddings, FailureClass, Probe, Provider, ProviderError};
+use super::{Embedder, Embeddings, FailureClass, Probe, Provider, ProviderError, TextRole};
 use crate::ledger::Reservation;
 
 /// The most texts in one call. The vendor takes 2,048; this keeps a reply under 20 MB.
@@ -19,60 +20,75 @@ const MOST_TEXTS: usize = 512;
 const MOST_TOKENS: u64 = 300_000;
 const CALL_TIMEOUT: Duration = Duration::from_mins(2);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
-/// The width that is asked of models that can answer several: aida stores 1536.
-const ASKED_WIDTH: usize = 1536;
+/// The width of the vendor's own models: asked of those that can answer several, because aida stores
+/// 1536.
+pub const ASKED_WIDTH: usize = 1536;
 
 /// An embedding model behind OpenAI's interface.
 #[derive(Debug, Clone)]
 pub struct OpenAiEmbedder {
     client: HttpClient,
     base: BaseUrl,
+    provider: Provider,
     caller: Caller,
     model: String,
+    space: String,
+    dimensions: Option<usize>,
 }
 
 impl OpenAiEmbedder {
-    /// The model under `base` (`https://api.openai.com/v1`: the version is part of it). Hosts on
-    /// one's own machine often take no key.
+    /// OpenAI's model under `base` (`https://api.openai.com/v1`: the version is part of it).
     pub fn new(
         client: HttpClient,
         base: BaseUrl,
         key: Option<SecretString>,
         model: impl Into<String>,
     ) -> Self {
-        let caller = Caller::new(Provider::OpenAi, key);
-        Self { client, base, caller, model: model.into() }
+        let (provider, model) = (Provider::OpenAi, model.into());
+        // The large model is 3072 wide unless it is asked for less.
+        let dimensions = (model == "text-embedding-3-large").then_some(ASKED_WIDTH);
+        let caller = Caller::new(provider, key);
+        Self { client, base, provider, caller, space: model.clone(), model, dimensions }
+    }
+
+    /// A model of any host that speaks OpenAI's interface. Hosts on one's own machine often take no
+    /// key. `dimensions` is the width that is asked, of models that can answer several.
+    ///
+    /// Its vectors are not compared with those of a model that another host calls by the same name.
+    pub fn compatible(
+        client: HttpClient,
+        base: BaseUrl,
+        key: Option<SecretString>,
+        model: impl Into<String>,
+        dimensions: Option<usize>,
+    ) -> Self {
+        let (provider, model) = (Provider::Compatible, model.into());
+        let space = format!("{provider}/{model}");
+        let caller = Caller::new(provider, key);
+        Self { client, base, provider, caller, model, space, dimensions }
     }
 
     /// The width of the vectors, where it is known before the first call.
     pub fn width(&self) -> Option<usize> {
-        match self.model.as_str() {
-            "text-embedding-3-small" | "text-embedding-3-large" | "text-embedding-ada-002" => {
-                Some(ASKED_WIDTH)
-            }
-            _ => None,
-        }
+        self.dimensions.or((self.provider == Provider::OpenAi).then_some(ASKED_WIDTH))
     }
 
     fn with_key(&self, request: RequestBuilder) -> RequestBuilder {
         self.caller.with_key(request, AUTHORIZATION, "Bearer ")
     }
 
-    fn check(&self, texts: &[String]) -> Result<(), ProviderError> {
-        if texts.is_empty() || texts.len() > MOST_TEXTS {
-            let message = format!("{} texts in one call; 1 to {MOST_TEXTS} are taken", texts.len());
-            return Err(self.caller.not_sent(&message));
-        }
-        if texts.iter().any(String::is_empty) {
-            return Err(self.caller.not_sent("an empty text cannot be embedded"));
-        }
-        Ok(())
-    }
-
     fn failure(&self, stakes: Stakes, reply: &Reply) -> ProviderError {
         #[derive(Deserialize)]
         struct Wrapped {
-            error: Words,
+            error: Either,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            /// As OpenAI says it.
+            Words(Words),
+            /// As Ollama says it.
+            Text(String),
         }
         #[derive(Deserialize)]
         struct Words {
@@ -85,6 +101,10 @@ impl OpenAiEmbedder {
         let mut failure = match serde_json::from_slice(&reply.body) {
             Err(_) => self.caller.gateway_failure(stakes, reply, false),
             Ok(Wrapped { error }) => {
+                let error = match error {
+                    Either::Words(words) => words,
+                    Either::Text(message) => Words { message, kind: None, code: None },
+                };
                 let code = error.code.as_ref().and_then(Value::as_str).map(str::to_owned);
                 // Two meanings of 429 that only these fields tell apart; the code may be null.
                 let out_of_money =
@@ -114,28 +134,17 @@ impl OpenAiEmbedder {
             usage: Option<Usage>,
         }
         #[derive(Deserialize)]
-        struct Item {
-            index: usize,
-            embedding: Vec<f32>,
-        }
-        #[derive(Deserialize)]
         struct Usage {
             prompt_tokens: Option<u64>,
             total_tokens: Option<u64>,
         }
 
-        let mut page: Page = serde_json::from_slice(&reply.body).ok()?;
-        page.data.sort_by_key(|item| item.index);
-        let in_order = page.data.iter().map(|item| item.index).eq(0..texts);
-        let width = self.width().or_else(|| Some(page.data.first()?.embedding.len()))?;
-        let even = page.data.iter().all(|item| {
-            item.embedding.len() == width && item.embedding.iter().all(|number| number.is_finite())
-        });
+        let page: Page = serde_json::from_slice(&reply.body).ok()?;
         let tokens = page.usage.and_then(|usage| usage.prompt_tokens.or(usage.total_tokens));
         // Who takes a key bills by tokens, and must say how many.
         let tokens = if self.caller.has_key() { tokens } else { tokens.or(Some(0)) };
-        (in_order && even && width > 0).then_some(Embeddings {
-            vectors: page.data.into_iter().map(|item| item.embedding).collect(),
+        Some(Embeddings {
+            vectors: vectors_in_order(page.data, texts, self.width())?,
             tokens: tokens?,
             request_id: request_id_of(reply),
         })
@@ -154,11 +163,20 @@ struct Body<'a> {
 #[async_trait]
 impl Embedder for OpenAiEmbedder {
     fn provider(&self) -> Provider {
-        Provider::OpenAi
+        self.provider
     }
 
     fn model(&self) -> &str {
         &self.model
+    }
+
+    fn space(&self) -> &str {
+        &self.space
+    }
+
+    fn most_at_once(&self) -> usize {
+        // A host of one's own works at one thing at a time.
+        if self.provider == Provider::OpenAi { 4 } else { 2 }
     }
 
     fn batch_limits(&self) -> (usize, u64) {
@@ -169,14 +187,14 @@ impl Embedder for OpenAiEmbedder {
         &self,
         _reservation: Reservation,
         texts: &[String],
+        _role: TextRole,
     ) -> Result<Embeddings, ProviderError> {
-        self.check(texts)?;
+        check_texts(&self.caller, texts, MOST_TEXTS)?;
         let body = Body {
             model: &self.model,
             input: texts,
             encoding_format: "float",
-            // The large model is 3072 wide unless it is asked for less.
-            dimensions: (self.model == "text-embedding-3-large").then_some(ASKED_WIDTH),
+            dimensions: self.dimensions,
         };
         let post = self.client.shared().post(self.base.join("/embeddings"));
         let post = self.with_key(post).timeout(CALL_TIMEOUT).json(&body);
@@ -202,15 +220,26 @@ impl Embedder for OpenAiEmbedder {
             }
         })
         .await?;
-        if reply.json().is_none_or(|page| page.get("data").is_none()) {
+        let page = reply.json();
+        // Ollama says null where it has no models yet.
+        let Some(models) = page.as_ref().and_then(|page| page.get("data")) else {
             return Err(self.caller.malformed(Stakes::Free, &reply, "a list of models"));
-        }
-        let note = if self.caller.has_key() {
-            "the key is accepted"
-        } else {
-            "the host answers, no key is set"
         };
-        Ok(Probe { note: note.to_owned(), balance: None })
+        let is_ours = |id: &str| {
+            id == self.model || id.strip_suffix(":latest").is_some_and(|name| name == self.model)
+        };
+        let is_listed = models
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["id"].as_str().is_some_and(is_ours)));
+        let mut note = if self.caller.has_key() {
+            "the key is accepted".to_owned()
+        } else {
+            "the host answers, no key is set".to_owned()
+        };
+        if self.provider == Provider::Compatible && !is_listed {
+            note = format!("{note}; it does not list the model {}", self.model);
+        }
+        Ok(Probe { note, balance: None })
     }
 }
 
@@ -245,7 +274,18 @@ mod tests {
 
     async fn embed(embedder: &OpenAiEmbedder, texts: &[&str]) -> Result<Embeddings, ProviderError> {
         let texts: Vec<String> = texts.iter().map(ToString::to_string).collect();
-        embedder.embed(Reservation::for_tests(), &texts).await
+        embedder.embed(Reservation::for_tests(), &texts, TextRole::Document).await
+    }
+
+    fn compatible(
+        server: &MockServer,
+        key: Option<&str>,
+        dimensions: Option<usize>,
+    ) -> OpenAiEmbedder {
+        let base = format!("{}/v1", server.uri()).parse().unwrap();
+        let client = HttpClient::new().unwrap();
+        let key = key.map(SecretString::from);
+        OpenAiEmbedder::compatible(client, base, key, "nomic-embed-text", dimensions)
     }
 
     fn page(vectors: &[(usize, f32, usize)]) -> Value {
@@ -280,7 +320,7 @@ mod tests {
         let mut page = page(&[(0, 1.0, 768)]);
         page.as_object_mut().unwrap().remove("usage");
         let server = serving(ResponseTemplate::new(200).set_body_json(&page)).await;
-        let embeddings = embed(&embedder(&server, None, "nomic-embed-text"), &["a"]).await.unwrap();
+        let embeddings = embed(&compatible(&server, None, None), &["a"]).await.unwrap();
         assert_eq!((embeddings.vectors[0].len(), embeddings.tokens), (768, 0));
         let sent = &server.received_requests().await.unwrap()[0];
         assert!(!sent.headers.contains_key("authorization"));
@@ -289,8 +329,9 @@ mod tests {
             json!({"model": "nomic-embed-text", "input": ["a"], "encoding_format": "float"})
         );
 
-        let keyed = embedder(&server, Some("sk-hidden"), "nomic-embed-text");
+        let keyed = compatible(&server, Some("sk-hidden"), None);
         assert_eq!(embed(&keyed, &["a"]).await.unwrap_err().class, FailureClass::Malformed);
+        assert_eq!(keyed.space(), "compatible/nomic-embed-text");
     }
 
     #[tokio::test]
@@ -343,6 +384,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn ollamas_errors_and_widths_are_understood() {
+        for (status, class) in [
+            (404, FailureClass::NotOffered),
+            (400, FailureClass::Input),
+            (500, FailureClass::Unavailable),
+        ] {
+            let body =
+                json!({"error": "model \"nomic-embed-text\" not found, try pulling it first"});
+            let server = serving(ResponseTemplate::new(status).set_body_json(body)).await;
+            let error = embed(&compatible(&server, None, None), &["a"]).await.unwrap_err();
+            assert_eq!((error.class, error.money), (class, MoneyState::NotCharged));
+            assert!(error.message.contains("try pulling"), "{error}");
+        }
+        let server =
+            serving(ResponseTemplate::new(200).set_body_json(page(&[(0, 1.0, 512)]))).await;
+        let narrow = compatible(&server, None, Some(512));
+        assert_eq!(embed(&narrow, &["a"]).await.unwrap().vectors[0].len(), 512);
+        let sent = &server.received_requests().await.unwrap()[0];
+        assert_eq!(serde_json::from_slice::<Value>(&sent.body).unwrap()["dimensions"], 512);
+        // A host that does not heed what it was asked is not believed.
+        let error = embed(&compatible(&server, None, Some(768)), &["a"]).await.unwrap_err();
+        assert_eq!(error.class, FailureClass::Malformed);
+    }
+
+    #[tokio::test]
     async fn what_would_be_refused_for_certain_is_not_sent() {
         let server = serving(ResponseTemplate::new(500)).await;
         let small = embedder(&server, Some("sk-hidden"), "text-embedding-3-small");
@@ -364,5 +430,7 @@ mod tests {
             .await;
         assert!(embedder(&server, Some("sk-hidden"), "m").probe().await.is_ok());
         assert!(embedder(&server, None, "m").probe().await.unwrap().note.contains("no key"));
+        let note = compatible(&server, None, None).probe().await.unwrap().note;
+        assert!(note.contains("does not list the model nomic-embed-text"), "{note}");
     }
 }

@@ -270,6 +270,8 @@ pub struct CampaignVideo {
     pub run: Option<RunId>,
     /// Where that run stands.
     pub state: Option<String>,
+    /// What the user rated it, 1 to 5.
+    pub rating: Option<i16>,
     /// Where its latest film lies.
     pub video_path: Option<String>,
     /// What it cost for certain, USD.
@@ -292,6 +294,7 @@ pub async fn videos(
         String,
         Option<RunId>,
         Option<String>,
+        Option<i16>,
         Option<String>,
         Decimal,
         Decimal,
@@ -300,7 +303,7 @@ pub async fn videos(
     );
     let rows: Vec<VideoRow> = sqlx::query_as(
         "SELECT projects.id, coalesce(nullif(projects.title, ''), projects.brief),
-                latest.id, latest.state, film.video_path, spent.settled, spent.unknown,
+                latest.id, latest.state, rated.rating, film.video_path, spent.settled, spent.unknown,
                 projects.created_at, project_campaigns.added_at
          FROM project_campaigns
          JOIN projects ON projects.id = project_campaigns.project_id
@@ -309,6 +312,10 @@ pub async fn videos(
          LEFT JOIN LATERAL (SELECT video_path FROM runs
                             WHERE project_id = projects.id AND video_path IS NOT NULL
                             ORDER BY created_at DESC, id DESC LIMIT 1) AS film ON true
+         LEFT JOIN LATERAL (SELECT rating FROM project_feedback
+                            WHERE project_id = projects.id AND user_id = projects.user_id AND shot_id IS NULL
+                              AND rating IS NOT NULL AND superseded_at IS NULL
+                            ORDER BY created_at DESC, id DESC LIMIT 1) AS rated ON true
          CROSS JOIN LATERAL (SELECT coalesce(sum(settled_usd), 0) AS settled,
                                     coalesce(sum(reserved_usd) FILTER (WHERE state = 'unknown'), 0) AS unknown
                              FROM charges WHERE project_id = projects.id) AS spent
@@ -320,19 +327,22 @@ pub async fn videos(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|(project, title, run, state, video_path, settled, unknown, created, added)| {
-            CampaignVideo {
-                project,
-                title,
-                run,
-                state,
-                video_path,
-                settled: Usd::new(settled),
-                unknown: Usd::new(unknown),
-                created_at: created.to_jiff(),
-                added_at: added.to_jiff(),
-            }
-        })
+        .map(
+            |(project, title, run, state, rating, video_path, settled, unknown, created, added)| {
+                CampaignVideo {
+                    project,
+                    title,
+                    run,
+                    state,
+                    rating,
+                    video_path,
+                    settled: Usd::new(settled),
+                    unknown: Usd::new(unknown),
+                    created_at: created.to_jiff(),
+                    added_at: added.to_jiff(),
+                }
+            },
+        )
         .collect())
 }
 

@@ -26,6 +26,9 @@ pub enum StoreError {
         /// The state it was expected in.
         from: &'static str,
     },
+    /// Another process has taken the run over, so nothing was written for it.
+    #[error("another process has taken this run over")]
+    TakenOver,
     /// `DATABASE_URL` cannot be read. The reason never holds the URL itself.
     #[error("DATABASE_URL is not a Postgres URL: {reason}")]
     UrlMalformed {
@@ -170,6 +173,12 @@ pub enum StoreError {
     /// The connection broke in the middle of a unit of work.
     #[error("the connection to the database was lost: {0}")]
     Lost(#[source] sqlx::Error),
+    /// A text or number that a database cannot hold, such as a NUL in a text or a date before its calendar.
+    #[error("the database cannot hold what it was given: {reason}")]
+    Unstorable {
+        /// What the server said.
+        reason: String,
+    },
     /// A statement failed.
     #[error("the database refused a statement: {0}")]
     Statement(#[source] sqlx::Error),
@@ -185,6 +194,8 @@ impl StoreError {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::UrlMalformed { .. } | Self::EmbeddedUnavailable { .. } => Kind::Settings,
+            Self::TakenOver => Kind::Locked,
+            Self::Unstorable { .. } => Kind::Usage,
             _ => Kind::Database,
         }
     }
@@ -192,7 +203,7 @@ impl StoreError {
     /// What to do next.
     pub fn hint(&self) -> String {
         match self {
-            Self::StateMoved { .. } => {
+            Self::StateMoved { .. } | Self::TakenOver => {
                 "another aida is at work on this run; let it finish, then see: aida resume"
                     .to_owned()
             }
@@ -266,6 +277,7 @@ impl StoreError {
                 "free some space, then run the same command again; nothing was lost".to_owned()
             }
             Self::Lost(_) => "try again; a run goes on with: aida resume".to_owned(),
+            Self::Unstorable { .. } => "leave out control characters and dates far away".to_owned(),
             Self::Statement(_) => {
                 "this is a fault in aida or in the database; aida health tells more".to_owned()
             }
@@ -302,6 +314,7 @@ impl From<sqlx::Error> for StoreError {
                     "28000" | "28P01" => Self::Credentials { reason },
                     "3D000" => Self::DatabaseMissing { reason },
                     "42501" => Self::NoRights { reason },
+                    "22003" | "22008" | "22021" | "22P05" => Self::Unstorable { reason },
                     "53100" => Self::DiskFull { reason },
                     "53300" | "57P03" => Self::Unavailable { reason },
                     "57P01" | "57P02" | "57P05" | "25P03" => Self::Lost(error),

@@ -5,18 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Executor as _, PgPool};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::{Connection, SESSION_DEADLINE, Session, StoreError};
 
-/// How many connections one process takes at most: a server has a hundred for everybody.
-const MOST_CONNECTIONS: u32 = 8;
+/// How many connections one process takes at most: a server has a hundred for everybody, and units
+/// of work are short.
+const MOST_CONNECTIONS: u32 = 4;
+
+/// How long a connection is kept that nobody uses: other processes may be waiting for one.
+const IDLE_CONNECTION: Duration = Duration::from_secs(5);
 
 /// How long the server's name and port may take to answer.
 const REACH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A process that is stopped in the middle of a transaction must not keep its locks from all others for as
+/// long as it sleeps.
+const GIVE_UP_WHO_SLEEPS: &str = "SET idle_in_transaction_session_timeout = '15s'";
 
 /// An external server and this process's connections to it.
 #[derive(Debug, Clone)]
@@ -33,7 +41,14 @@ impl External {
         reach(&options).await?;
         let pool = PgPoolOptions::new()
             .max_connections(MOST_CONNECTIONS)
+            .idle_timeout(IDLE_CONNECTION)
             .acquire_timeout(SESSION_DEADLINE)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    connection.execute(GIVE_UP_WHO_SLEEPS).await?;
+                    Ok(())
+                })
+            })
             .connect_lazy_with(options.clone());
         Ok(Self { pool, options: Arc::new(options) })
     }

@@ -10,10 +10,12 @@ mod file;
 mod replay;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sqlx::PgConnection;
 
 use super::StoreError;
+use super::redaction::Redactor;
 use crate::ids::OperationId;
 
 /// The journal of one data directory.
@@ -66,6 +68,21 @@ impl Journal {
         Ok(())
     }
 
+    /// Takes words out of the lines, in one step: a crash leaves them all as they were or all as
+    /// they are to be. To be called with the session that takes the same words out of the database
+    /// and before that is committed, so that no line is appended in between that still has them, and
+    /// so that there is no moment at which the journal could bring back what the database has lost.
+    pub(super) async fn redact(&self, redactor: Arc<Redactor>) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        tokio::task::spawn_blocking(move || {
+            file::rewrite(&path, |line| redactor.journal_line(line)).map(drop)
+        })
+        .await
+        .map_err(std::io::Error::other)
+        .flatten()
+        .map_err(|source| StoreError::files("cannot change the journal", &self.path, source))
+    }
+
     /// Has the journal kept as it is instead of emptied.
     pub(super) fn keep(&mut self) {
         self.must_be_kept = true;
@@ -92,7 +109,9 @@ SELECT jsonb_build_object(
               FROM shots AS entry WHERE entry.project_id = operation.project_id),
     'budgets', (SELECT coalesce(jsonb_agg(to_jsonb(entry) ORDER BY entry.scope), '[]')
                 FROM budgets AS entry
-                WHERE entry.scope IN ('run', 'run_language') AND entry.subject = operation.run_id::text),
+                WHERE entry.scope NOT IN ('run', 'run_language', 'batch') OR entry.subject = operation.run_id::text
+                   OR entry.subject = run.batch_id::text),
+    'batch', (SELECT to_jsonb(entry) FROM batches AS entry WHERE entry.id = run.batch_id),
     'price', (SELECT to_jsonb(entry) FROM prices AS entry
               WHERE entry.id = coalesce(charge.price_id, operation.price_id)),
     'operation', to_jsonb(operation),
@@ -101,4 +120,5 @@ SELECT jsonb_build_object(
               FROM takes AS entry WHERE entry.operation_id = operation.id)
 )::text
 FROM operations AS operation LEFT JOIN charges AS charge ON charge.operation_id = operation.id
+     LEFT JOIN runs AS run ON run.id = operation.run_id
 WHERE operation.id = $1";

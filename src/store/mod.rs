@@ -5,26 +5,41 @@
 //! call to the outside: the embedded server has a single connection, and whoever holds it
 //! keeps everybody else waiting.
 
+pub mod batches;
+pub mod bills;
+pub mod budgets;
+pub mod campaign_styles;
 pub mod campaigns;
 pub mod charges;
 pub mod embedded;
 pub mod embeddings;
 mod error;
 mod external;
+pub mod feedback;
 pub mod files;
+pub mod history;
 #[cfg(all(feature = "embedded", unix))]
 mod journal;
+pub mod locks;
 pub mod operations;
+pub mod past;
 pub mod preferences;
 pub mod project_texts;
 pub mod projects;
+pub mod prompt_cache;
+pub mod queue;
+pub mod redaction;
+pub mod reuse;
+pub mod run_events;
 pub mod runs;
 mod schema;
 pub mod settlements;
 pub mod takes;
+pub mod taste;
 
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -132,9 +147,32 @@ impl Store {
         }
     }
 
+    /// Takes words out of the lines of the operations journal. To be called in the transaction that
+    /// takes them out of the database, before it is committed: nobody else has a session of the
+    /// embedded database meanwhile, so none of them can come back. An external server has no such
+    /// journal.
+    pub async fn redact_journal(
+        &self,
+        _transaction: &mut PgConnection,
+        redactor: &Arc<redaction::Redactor>,
+    ) -> Result<(), StoreError> {
+        match &self.server {
+            Server::External(_) => Ok(()),
+            Server::Embedded(embedded) => embedded.redact_journal(redactor).await,
+        }
+    }
+
     /// Whether this is the embedded database.
     pub const fn is_embedded(&self) -> bool {
         matches!(self.server, Server::Embedded(_))
+    }
+
+    /// Where the indexes of vectors are made.
+    pub const fn index_place(&self) -> embeddings::index::Place {
+        match self.server {
+            Server::External(_) => embeddings::index::Place::Server,
+            Server::Embedded(_) => embeddings::index::Place::Embedded,
+        }
     }
 
     /// Which database this is, in words and without secrets.

@@ -4,7 +4,8 @@
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
-use crate::ids::{CampaignId, ProjectId, ShotId};
+use crate::ids::{CampaignId, ProjectId, ShotId, TakeId};
+use crate::ledger::operation::OperationKind;
 use crate::store::StoreError;
 
 /// What a project consists of, as far as it can be remembered.
@@ -20,6 +21,8 @@ pub struct ProjectText {
     pub script: Option<serde_json::Value>,
     /// The shots by their number.
     pub shots: Vec<ShotText>,
+    /// The kept images and clips of the shots, the oldest first.
+    pub takes: Vec<TakeText>,
 }
 
 /// What a shot shows and says.
@@ -31,10 +34,23 @@ pub struct ShotText {
     pub number: i32,
     /// What the keyframe shows.
     pub image_prompt: String,
+    /// What moves in the clip.
+    pub motion_prompt: String,
     /// Words for the screen; empty for none.
     pub on_screen_text: String,
     /// What a voice would say over it; empty for none.
     pub narration: String,
+}
+
+/// A kept image or clip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakeText {
+    /// Its id.
+    pub id: TakeId,
+    /// The shot that it is of.
+    pub shot: ShotId,
+    /// Image or clip.
+    pub kind: OperationKind,
 }
 
 /// Reads what can be remembered of a project, if it exists.
@@ -51,23 +67,36 @@ pub async fn project_text(
     else {
         return Ok(None);
     };
-    let shots = sqlx::query_as::<_, (ShotId, i32, String, String, String)>(
-        "SELECT id, number, image_prompt, on_screen_text, narration
+    let shots = sqlx::query_as::<_, (ShotId, i32, String, String, String, String)>(
+        "SELECT id, number, image_prompt, motion_prompt, on_screen_text, narration
          FROM shots WHERE project_id = $1 ORDER BY number",
+    )
+    .bind(project)
+    .fetch_all(&mut *connection)
+    .await?
+    .into_iter()
+    .map(|(id, number, image_prompt, motion_prompt, on_screen_text, narration)| ShotText {
+        id,
+        number,
+        image_prompt,
+        motion_prompt,
+        on_screen_text,
+        narration,
+    })
+    .collect();
+    let takes = sqlx::query_as::<_, (TakeId, ShotId, bool)>(
+        "SELECT id, shot_id, kind = 'clip' FROM takes WHERE project_id = $1 ORDER BY id",
     )
     .bind(project)
     .fetch_all(connection)
     .await?
     .into_iter()
-    .map(|(id, number, image_prompt, on_screen_text, narration)| ShotText {
-        id,
-        number,
-        image_prompt,
-        on_screen_text,
-        narration,
+    .map(|(id, shot, is_clip)| {
+        let kind = if is_clip { OperationKind::Clip } else { OperationKind::Image };
+        TakeText { id, shot, kind }
     })
     .collect();
-    Ok(Some(ProjectText { user_id, brief, title, script, shots }))
+    Ok(Some(ProjectText { user_id, brief, title, script, shots, takes }))
 }
 
 /// A short account of a finished or planned project.
@@ -85,7 +114,7 @@ pub struct ProjectAccount {
     pub mean_rating: Option<Decimal>,
     /// How many ratings there are.
     pub ratings: i64,
-    /// What the user remarked, the newest first, at most three.
+    /// What the user remarked, the newest first, at most three. A later rating takes no words back.
     pub notes: Vec<String>,
     /// What its first shots show, at most three.
     pub shots: Vec<String>,
@@ -95,9 +124,9 @@ macro_rules! account_columns {
     () => {
         "projects.id, projects.title, projects.brief, coalesce(projects.script ->> 'logline', '') AS logline,
          (SELECT round(avg(rating), 1) FROM project_feedback
-          WHERE project_id = projects.id AND shot_id IS NULL) AS mean_rating,
+          WHERE project_id = projects.id AND shot_id IS NULL AND superseded_at IS NULL) AS mean_rating,
          (SELECT count(rating) FROM project_feedback
-          WHERE project_id = projects.id AND shot_id IS NULL) AS ratings,
+          WHERE project_id = projects.id AND shot_id IS NULL AND superseded_at IS NULL) AS ratings,
          ARRAY(SELECT note FROM project_feedback WHERE project_id = projects.id AND note <> ''
                ORDER BY created_at DESC, id LIMIT 3) AS notes,
          ARRAY(SELECT image_prompt FROM shots WHERE project_id = projects.id

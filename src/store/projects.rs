@@ -8,6 +8,7 @@ use sqlx::{PgConnection, Row};
 
 use super::StoreError;
 use crate::ids::{ProjectId, ShotId};
+use crate::ledger::money::Usd;
 use crate::studio::storyboard::{Shot, Storyboard};
 
 /// A project's row.
@@ -94,6 +95,22 @@ pub async fn load(connection: &mut PgConnection, id: ProjectId) -> Result<Projec
     Ok(project(&row)?)
 }
 
+/// A project, if it is the user's.
+pub async fn of_user(
+    connection: &mut PgConnection,
+    user_id: &str,
+    id: ProjectId,
+) -> Result<Option<Project>, StoreError> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT {COLUMNS} FROM projects WHERE id = $1 AND user_id = $2"
+    )))
+    .bind(id)
+    .bind(user_id)
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.as_ref().map(project).transpose()?)
+}
+
 /// Finds a user's projects by what a person types: the id, its last eight digits, or the slug.
 /// The newest comes first.
 pub async fn find(
@@ -156,6 +173,78 @@ pub async fn keep_storyboard(
         .await?;
     }
     Ok(())
+}
+
+/// A project with what became of it.
+#[derive(Debug, Clone)]
+pub struct ProjectLine {
+    /// The project.
+    pub project: Project,
+    /// Its latest run's kind and stage, if it has one.
+    pub run: Option<(String, String)>,
+    /// Where its latest film or preview lies.
+    pub video_path: Option<String>,
+    /// Known cost, USD.
+    pub settled_usd: Usd,
+    /// Ceilings of the calls whose outcome is unknown, USD.
+    pub unknown_usd: Usd,
+    /// What the user rated the film, 1 to 5.
+    pub rating: Option<i16>,
+}
+
+/// A user's latest projects, newest first.
+pub async fn latest(
+    connection: &mut PgConnection,
+    user_id: &str,
+    most: i64,
+) -> Result<Vec<ProjectLine>, StoreError> {
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT chosen.*, run.kind AS run_kind, run.state AS run_state, film.video_path, spent.settled, spent.unknown,
+                rated.rating
+         FROM (SELECT {COLUMNS} FROM projects WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2) AS chosen
+         LEFT JOIN LATERAL (SELECT kind, state FROM runs WHERE project_id = chosen.id
+                            ORDER BY created_at DESC, id DESC LIMIT 1) AS run ON true
+         LEFT JOIN LATERAL (SELECT video_path FROM runs WHERE project_id = chosen.id AND video_path IS NOT NULL
+                            ORDER BY created_at DESC, id DESC LIMIT 1) AS film ON true
+         CROSS JOIN LATERAL (SELECT coalesce(sum(settled_usd), 0) AS settled,
+                                    coalesce(sum(reserved_usd) FILTER (WHERE state = 'unknown'), 0) AS unknown
+                             FROM charges WHERE project_id = chosen.id) AS spent
+         LEFT JOIN LATERAL (SELECT rating FROM project_feedback
+                            WHERE project_id = chosen.id AND user_id = chosen.user_id AND shot_id IS NULL
+                              AND rating IS NOT NULL AND superseded_at IS NULL
+                            ORDER BY created_at DESC, id DESC LIMIT 1) AS rated ON true
+         ORDER BY chosen.created_at DESC, chosen.id DESC"
+    )))
+    .bind(user_id)
+    .bind(most)
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let kind: Option<String> = row.try_get("run_kind")?;
+            Ok(ProjectLine {
+                project: project(row)?,
+                run: kind.zip(row.try_get("run_state")?),
+                video_path: row.try_get("video_path")?,
+                settled_usd: row.try_get("settled")?,
+                unknown_usd: row.try_get("unknown")?,
+                rating: row.try_get("rating")?,
+            })
+        })
+        .collect::<Result<_, sqlx::Error>>()
+        .map_err(StoreError::from)
+}
+
+/// The number of a shot, from 1.
+pub async fn shot_number(
+    connection: &mut PgConnection,
+    id: ShotId,
+) -> Result<Option<u32>, StoreError> {
+    let number: Option<i32> = sqlx::query_scalar("SELECT number FROM shots WHERE id = $1")
+        .bind(id)
+        .fetch_optional(connection)
+        .await?;
+    Ok(number.and_then(|number| u32::try_from(number).ok()))
 }
 
 /// Loads a project's shots with their ids, in order.

@@ -1,13 +1,16 @@
 //! Runs: which stage a project is in, who drives it, and what it was allowed to cost.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use rust_decimal::Decimal;
 use serde_json::Value;
-use sqlx::{PgConnection, Row};
+use sqlx::postgres::PgQueryResult;
+use sqlx::{Connection as _, PgConnection, Row};
 
-use super::StoreError;
-use crate::ids::{ProjectId, RunId};
+use super::{StoreError, taste};
+use crate::ids::{BatchId, ProjectId, RunId};
 use crate::ledger::money::Usd;
 
 /// A run's row.
@@ -41,16 +44,20 @@ pub struct Run {
     pub stop_message: Option<String>,
     /// The process that drives it.
     pub owner: Option<String>,
-    /// Until when the owner's lease lasts.
+    /// Until when the owner's lease lasts, by the database's clock.
     pub owner_until: Option<Timestamp>,
+    /// Since when it waits for a worker; none where its own process drives it.
+    pub queued_at: Option<Timestamp>,
+    /// The batch that it is part of.
+    pub batch_id: Option<BatchId>,
     /// When it was made.
     pub created_at: Timestamp,
 }
 
-const COLUMNS: &str = "id, project_id, user_id, kind, state, options, quote_high_usd, plan_usd, accepted_usd, \
-                       video_path, video_seconds, stopped_by, stop_message, owner, owner_until, created_at";
+pub(super) const COLUMNS: &str = "id, project_id, user_id, kind, state, options, quote_high_usd, plan_usd, accepted_usd, \
+                       video_path, video_seconds, stopped_by, stop_message, owner, owner_until, queued_at, batch_id, created_at";
 
-fn run(row: &sqlx::postgres::PgRow) -> Result<Run, sqlx::Error> {
+pub(super) fn run(row: &sqlx::postgres::PgRow) -> Result<Run, sqlx::Error> {
     Ok(Run {
         id: row.try_get("id")?,
         project_id: row.try_get("project_id")?,
@@ -66,11 +73,16 @@ fn run(row: &sqlx::postgres::PgRow) -> Result<Run, sqlx::Error> {
         stopped_by: row.try_get("stopped_by")?,
         stop_message: row.try_get("stop_message")?,
         owner: row.try_get("owner")?,
-        owner_until: row
-            .try_get::<Option<jiff_sqlx::Timestamp>, _>("owner_until")?
-            .map(jiff_sqlx::Timestamp::to_jiff),
+        owner_until: moment(row, "owner_until")?,
+        queued_at: moment(row, "queued_at")?,
+        batch_id: row.try_get("batch_id")?,
         created_at: row.try_get::<jiff_sqlx::Timestamp, _>("created_at")?.to_jiff(),
     })
+}
+
+fn moment(row: &sqlx::postgres::PgRow, column: &str) -> Result<Option<Timestamp>, sqlx::Error> {
+    let moment: Option<jiff_sqlx::Timestamp> = row.try_get(column)?;
+    Ok(moment.map(jiff_sqlx::Timestamp::to_jiff))
 }
 
 /// A run that is about to begin.
@@ -90,9 +102,28 @@ pub struct NewRun {
     pub options: Value,
     /// The quote's two ends, USD.
     pub quote: Option<(Usd, Usd)>,
+    /// What the whole video will probably cost, USD.
+    pub estimate_usd: Option<Usd>,
+    /// Price of the storyboard's images and clips, USD, where it is known already.
+    pub plan_usd: Option<Usd>,
     /// The price up to which the user has said yes, USD.
     pub accepted_usd: Option<Usd>,
+    /// Where it waits for a worker; none where its own process drives it.
+    pub queue: Option<QueuePlace>,
 }
+
+/// Where a run waits for a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueuePlace {
+    /// The batch that it is part of, with the line of the file that it stands for.
+    pub batch: Option<(BatchId, i32)>,
+    /// Its place among those that were queued at the same moment, from 0.
+    pub place: i32,
+}
+
+/// How long a lease lasts that is not kept alive. Whoever holds one may pay for that long after the
+/// database has confirmed it, and no longer.
+pub const LEASE: Duration = Duration::from_secs(15);
 
 /// Inserts a run.
 pub async fn insert(
@@ -102,8 +133,9 @@ pub async fn insert(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO runs (id, project_id, user_id, kind, state, options, quote_low_usd, quote_high_usd,
-                           accepted_usd, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)",
+                           accepted_usd, created_at, updated_at, estimate_usd, plan_usd,
+                           batch_id, batch_line, queued_at, queue_place)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12, $13, $14, $15, $16)",
     )
     .bind(new.id)
     .bind(new.project_id)
@@ -115,6 +147,12 @@ pub async fn insert(
     .bind(new.quote.map(|(_, high)| high))
     .bind(new.accepted_usd)
     .bind(now.to_sqlx())
+    .bind(new.estimate_usd)
+    .bind(new.plan_usd)
+    .bind(new.queue.and_then(|queue| queue.batch).map(|(batch, _)| batch))
+    .bind(new.queue.and_then(|queue| queue.batch).map(|(_, line)| line))
+    .bind(new.queue.map(|_| now.to_sqlx()))
+    .bind(new.queue.map_or(0, |queue| queue.place))
     .execute(connection)
     .await?;
     Ok(())
@@ -144,6 +182,52 @@ pub async fn unfinished(
     rows.iter().map(|row| run(row).map_err(StoreError::from)).collect()
 }
 
+/// A user's latest run, if there is one.
+pub async fn latest(
+    connection: &mut PgConnection,
+    user_id: &str,
+) -> Result<Option<Run>, StoreError> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT {COLUMNS} FROM runs WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT 1"
+    )))
+    .bind(user_id)
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.as_ref().map(run).transpose()?)
+}
+
+/// A run, if it is the user's.
+pub async fn of_user(
+    connection: &mut PgConnection,
+    user_id: &str,
+    id: RunId,
+) -> Result<Option<Run>, StoreError> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT {COLUMNS} FROM runs WHERE id = $1 AND user_id = $2"
+    )))
+    .bind(id)
+    .bind(user_id)
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.as_ref().map(run).transpose()?)
+}
+
+/// A user's latest runs, newest first, at most so many.
+pub async fn latest_of(
+    connection: &mut PgConnection,
+    user_id: &str,
+    most: i64,
+) -> Result<Vec<Run>, StoreError> {
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT {COLUMNS} FROM runs WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2"
+    )))
+    .bind(user_id)
+    .bind(most)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| run(row).map_err(StoreError::from)).collect()
+}
+
 /// Finds a user's runs by what a person types: the id of a run or of its project, or the last
 /// eight digits of either. The newest comes first.
 pub async fn find(
@@ -165,6 +249,20 @@ pub async fn find(
     rows.iter().map(|row| run(row).map_err(StoreError::from)).collect()
 }
 
+/// The runs of a project, newest first.
+pub async fn of_project(
+    connection: &mut PgConnection,
+    project: ProjectId,
+) -> Result<Vec<Run>, StoreError> {
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT {COLUMNS} FROM runs WHERE project_id = $1 ORDER BY created_at DESC, id DESC"
+    )))
+    .bind(project)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| run(row).map_err(StoreError::from)).collect()
+}
+
 /// Whether a project has a run that buys or has bought pictures.
 pub async fn has_film(
     connection: &mut PgConnection,
@@ -178,44 +276,91 @@ pub async fn has_film(
     .await?)
 }
 
-/// Takes the lease of a run for `owner` until `until`, if it is free, has run out, or
-/// belongs to `dead_owner`. Says whether it was taken.
+/// Takes the lease of a run for `owner`, if it is free, has run out by the database's clock, or belongs to
+/// `dead_owner`. Says whether it was taken. Waits for who forgets the user's taste just now.
 pub async fn claim(
     connection: &mut PgConnection,
     id: RunId,
     owner: &str,
     dead_owner: Option<&str>,
-    now: Timestamp,
-    until: Timestamp,
 ) -> Result<bool, StoreError> {
+    let mut transaction = connection.begin().await?;
+    taste::wait_for_run(&mut transaction, id).await?;
     let done = sqlx::query(
-        "UPDATE runs SET owner = $2, owner_until = $5, updated_at = $4
-         WHERE id = $1 AND (owner IS NULL OR owner = $2 OR owner = $3 OR owner_until < $4)",
+        "UPDATE runs SET owner = $2, owner_until = clock_timestamp() + $4, stop_asked = false
+         WHERE id = $1 AND (owner IS NULL OR owner = $2 OR owner = $3 OR owner_until < clock_timestamp())",
     )
     .bind(id)
     .bind(owner)
     .bind(dead_owner)
-    .bind(now.to_sqlx())
-    .bind(until.to_sqlx())
-    .execute(connection)
+    .bind(LEASE)
+    .execute(&mut *transaction)
     .await?;
+    transaction.commit().await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Keeps the lease alive. Says whether it still belongs to `owner`.
+/// A user's runs that have an owner, whatever their stage, the newest first: the run, the owner, and
+/// until when the owner's lease lasts.
+pub async fn owned(
+    connection: &mut PgConnection,
+    user_id: &str,
+) -> Result<Vec<(RunId, String, Option<Timestamp>)>, StoreError> {
+    let rows: Vec<(RunId, String, Option<jiff_sqlx::Timestamp>)> = sqlx::query_as(
+        "SELECT id, owner, owner_until FROM runs WHERE user_id = $1 AND owner IS NOT NULL
+         ORDER BY created_at DESC, id DESC",
+    )
+    .bind(user_id)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(run, owner, until)| (run, owner, until.map(jiff_sqlx::Timestamp::to_jiff)))
+        .collect())
+}
+
+/// What the database says to a process that keeps a lease alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It holds the lease for another [`LEASE`].
+    Held,
+    /// The same, and somebody has asked for the run to stop.
+    StopAsked,
+    /// The lease belongs to another process, or to none.
+    Lost,
+}
+
+/// Keeps the lease alive.
 pub async fn keep_claim(
     connection: &mut PgConnection,
     id: RunId,
     owner: &str,
-    until: Timestamp,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query("UPDATE runs SET owner_until = $3 WHERE id = $1 AND owner = $2")
-        .bind(id)
-        .bind(owner)
-        .bind(until.to_sqlx())
-        .execute(connection)
-        .await?;
-    Ok(done.rows_affected() == 1)
+) -> Result<Kept, StoreError> {
+    let stop_asked: Option<bool> = sqlx::query_scalar(
+        "UPDATE runs SET owner_until = clock_timestamp() + $3 WHERE id = $1 AND owner = $2
+         RETURNING stop_asked",
+    )
+    .bind(id)
+    .bind(owner)
+    .bind(LEASE)
+    .fetch_optional(connection)
+    .await?;
+    Ok(match stop_asked {
+        None => Kept::Lost,
+        Some(false) => Kept::Held,
+        Some(true) => Kept::StopAsked,
+    })
+}
+
+/// Whether a run in the queue stays there when its driver lets go of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Afterwards {
+    /// It has its place as before.
+    Unchanged,
+    /// Nobody drives it before somebody asks for it.
+    Leaves,
+    /// It is taken up again after this time.
+    Again(Duration),
 }
 
 /// Gives the lease back, and records why the run stopped if it did not finish.
@@ -224,10 +369,19 @@ pub async fn release(
     id: RunId,
     owner: &str,
     stopped: Option<(&str, &str)>,
+    afterwards: Afterwards,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let (stays, again) = match afterwards {
+        Afterwards::Unchanged => (true, None),
+        Afterwards::Leaves => (false, None),
+        Afterwards::Again(wait) => (true, Some(wait)),
+    };
     sqlx::query(
-        "UPDATE runs SET owner = NULL, owner_until = NULL, stopped_by = $3, stop_message = $4, updated_at = $5
+        "UPDATE runs SET owner = NULL, owner_until = NULL, stopped_by = $3, stop_message = $4, updated_at = $5,
+                queued_at = CASE WHEN $6 THEN queued_at END,
+                queue_after = clock_timestamp() + $7,
+                queue_tries = CASE WHEN $7 IS NULL THEN queue_tries ELSE queue_tries + 1 END
          WHERE id = $1 AND owner = $2",
     )
     .bind(id)
@@ -235,107 +389,117 @@ pub async fn release(
     .bind(stopped.map(|(word, _)| word))
     .bind(stopped.map(|(_, message)| message))
     .bind(now.to_sqlx())
+    .bind(stays)
+    .bind(again)
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Gives the lease back and leaves everything else of the run as it is.
+pub async fn give_back(
+    connection: &mut PgConnection,
+    id: RunId,
+    owner: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE runs SET owner = NULL, owner_until = NULL WHERE id = $1 AND owner = $2")
+        .bind(id)
+        .bind(owner)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// What a run's driver writes is only written while the lease is its own: a host that slept through
+/// its lease and wakes up changes nothing.
+fn fenced(done: &PgQueryResult) -> Result<(), StoreError> {
+    if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::TakenOver) }
 }
 
 /// Puts a run into another stage.
 pub async fn enter(
     connection: &mut PgConnection,
-    id: RunId,
+    (id, owner): (RunId, &str),
     state: &'static str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE runs SET state = $2, updated_at = $3,
-                finished_at = CASE WHEN $2 IN ('done', 'partial', 'failed') THEN $3 END
-         WHERE id = $1",
+    let done = sqlx::query(
+        "UPDATE runs SET state = $3, updated_at = $4,
+                finished_at = CASE WHEN $3 IN ('done', 'partial', 'failed') THEN $4 END,
+                queued_at = CASE WHEN $3 IN ('done', 'partial', 'failed') THEN NULL ELSE queued_at END
+         WHERE id = $1 AND owner = $2",
     )
     .bind(id)
+    .bind(owner)
     .bind(state)
     .bind(now.to_sqlx())
     .execute(connection)
     .await?;
-    Ok(())
+    fenced(&done)
 }
 
 /// Replaces what is kept of the user's choices.
 pub async fn set_options(
     connection: &mut PgConnection,
-    id: RunId,
+    (id, owner): (RunId, &str),
     options: &Value,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE runs SET options = $2 WHERE id = $1")
+    let done = sqlx::query("UPDATE runs SET options = $3 WHERE id = $1 AND owner = $2")
         .bind(id)
+        .bind(owner)
         .bind(options)
         .execute(connection)
         .await?;
-    Ok(())
+    fenced(&done)
 }
 
 /// Records the price of the storyboard.
 pub async fn set_plan(
     connection: &mut PgConnection,
-    id: RunId,
+    (id, owner): (RunId, &str),
     plan: Usd,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE runs SET plan_usd = $2 WHERE id = $1")
+    let done = sqlx::query("UPDATE runs SET plan_usd = $3 WHERE id = $1 AND owner = $2")
         .bind(id)
+        .bind(owner)
         .bind(plan)
         .execute(connection)
         .await?;
-    Ok(())
+    fenced(&done)
 }
 
 /// Records that the user said yes up to a price.
 pub async fn accept(
     connection: &mut PgConnection,
-    id: RunId,
+    (id, owner): (RunId, &str),
     price: Usd,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE runs SET accepted_usd = greatest(accepted_usd, $2) WHERE id = $1")
-        .bind(id)
-        .bind(price)
-        .execute(connection)
-        .await?;
-    Ok(())
+    let done = sqlx::query(
+        "UPDATE runs SET accepted_usd = greatest(accepted_usd, $3) WHERE id = $1 AND owner = $2",
+    )
+    .bind(id)
+    .bind(owner)
+    .bind(price)
+    .execute(connection)
+    .await?;
+    fenced(&done)
 }
 
 /// Records where the film lies and how long it is, in seconds.
 pub async fn set_video(
     connection: &mut PgConnection,
-    id: RunId,
+    (id, owner): (RunId, &str),
     path: &str,
     seconds: Decimal,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE runs SET video_path = $2, video_seconds = $3 WHERE id = $1")
-        .bind(id)
-        .bind(path)
-        .bind(seconds)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// Sets a cap for a run, USD: `run` for all its spend, `run_language` for its language work.
-pub async fn set_cap(
-    connection: &mut PgConnection,
-    id: RunId,
-    scope: &'static str,
-    cap: Usd,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO budgets (id, scope, subject, cap_usd, created_at, updated_at)
-         VALUES (gen_random_uuid(), $1, $2, $3, $4, $4)
-         ON CONFLICT (scope, subject) DO UPDATE SET cap_usd = excluded.cap_usd, updated_at = excluded.updated_at",
+    let done = sqlx::query(
+        "UPDATE runs SET video_path = $3, video_seconds = $4 WHERE id = $1 AND owner = $2",
     )
-    .bind(scope)
-    .bind(id.to_string())
-    .bind(cap)
-    .bind(now.to_sqlx())
+    .bind(id)
+    .bind(owner)
+    .bind(path)
+    .bind(seconds)
     .execute(connection)
     .await?;
-    Ok(())
+    fenced(&done)
 }

@@ -9,51 +9,8 @@ use super::StoreError;
 use crate::ids::{ChargeId, OperationId, ProjectId, RunId};
 use crate::ledger::money::{Quantity, TokenCounts, Usd};
 use crate::ledger::operation::OperationKind;
-use crate::ledger::prices::Price;
-
-/// A cap that a call falls under, and what of it is taken.
-#[derive(Debug, Clone)]
-pub struct CapUse {
-    /// `run` or `run_language`.
-    pub scope: String,
-    /// The cap, USD.
-    pub cap: Usd,
-    /// Settled, reserved and unknown so far, USD.
-    pub taken: Usd,
-}
-
-/// The caps that a call of a run falls under, locked until the transaction ends, with what of
-/// each is taken: settled charges, ceilings of the unknown, and reservations that are held.
-pub async fn caps_in_use(
-    connection: &mut PgConnection,
-    run: RunId,
-    kind: OperationKind,
-) -> Result<Vec<CapUse>, StoreError> {
-    let caps: Vec<(String, Usd)> = sqlx::query_as(
-        "SELECT scope, cap_usd FROM budgets
-         WHERE subject = $1 AND (scope = 'run' OR (scope = 'run_language' AND $2)) ORDER BY scope FOR UPDATE",
-    )
-    .bind(run.to_string())
-    .bind(kind == OperationKind::Language)
-    .fetch_all(&mut *connection)
-    .await?;
-    let mut uses = Vec::with_capacity(caps.len());
-    for (scope, cap) in caps {
-        let taken: Usd = sqlx::query_scalar(
-            "SELECT coalesce(sum(CASE WHEN charges.id IS NOT NULL THEN coalesce(charges.settled_usd, charges.reserved_usd)
-                                      WHEN operations.state IN ('submitting', 'submitted', 'ready') THEN operations.reserved_usd
-                                      ELSE 0 END), 0)
-             FROM operations LEFT JOIN charges ON charges.operation_id = operations.id
-             WHERE operations.run_id = $1 AND ($2 = 'run' OR operations.kind = 'language')",
-        )
-        .bind(run)
-        .bind(&scope)
-        .fetch_one(&mut *connection)
-        .await?;
-        uses.push(CapUse { scope, cap, taken });
-    }
-    Ok(uses)
-}
+use crate::ledger::prices::{CacheEffect, Price};
+use crate::store::bills::Bill;
 
 /// Keeps the price that charges are about to refer to.
 pub async fn keep_price(
@@ -77,6 +34,14 @@ pub async fn keep_price(
     Ok(())
 }
 
+/// Whether a price is kept under this name.
+pub async fn has_price(connection: &mut PgConnection, id: &str) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM prices WHERE id = $1)")
+        .bind(id)
+        .fetch_one(connection)
+        .await?)
+}
+
 /// A line for the books.
 #[derive(Debug, Clone)]
 pub struct NewCharge {
@@ -84,8 +49,14 @@ pub struct NewCharge {
     pub quantity: Quantity,
     /// What it cost, USD; none while that is unknown.
     pub settled_usd: Option<Usd>,
+    /// What the prompt cache did to its price.
+    pub cache: CacheEffect,
+    /// The price of what was not bought because a kept take was used again, USD.
+    pub reuse_saved_usd: Usd,
     /// What the provider says it billed, in its own unit.
     pub billed_units: Option<Decimal>,
+    /// What the provider has said it billed, where that is known for certain already.
+    pub bill: Option<Bill>,
     /// Whether it was paid for and not kept.
     pub wasted: bool,
     /// The provider's id of the request.
@@ -107,6 +78,7 @@ pub async fn charge(
     match charge.quantity {
         // How many tokens a lost reply had is not known, and a guess would spoil the hit rate.
         Quantity::Tokens(_) | Quantity::EmbeddingTokens(_) if charge.settled_usd.is_none() => {}
+        Quantity::Uploads(_) => {}
         Quantity::Tokens(counts) => tokens = counts,
         Quantity::EmbeddingTokens(count) => embedded = count,
         Quantity::Images(count) => images = count,
@@ -117,16 +89,21 @@ pub async fn charge(
         "INSERT INTO charges (id, operation_id, user_id, project_id, run_id, component, provider, model, state, price_id,
                               uncached_input_tokens, cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens,
                               output_tokens, embedding_tokens, images, video_seconds, estimated_usd, reserved_usd, settled_usd,
-                              billed_units, wasted, request_id, latency_ms, created_at)
+                              billed_units, wasted, request_id, latency_ms, created_at,
+                              cache_saved_usd, cache_premium_usd, reuse_saved_usd, billed_usd, bill_note, billed_at)
          SELECT $1, id, user_id, project_id, run_id, component, provider, model, $3, price_id,
-                $4, $5, $6, $7, $8, $9, $10, $11, estimated_usd, reserved_usd, $12, $13, $14, $15, $16, $17
+                $4, $5, $6, $7, $8, $9, $10, $11, estimated_usd, reserved_usd, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+                $21, $22, CASE WHEN $21::numeric IS NOT NULL THEN $17 END
          FROM operations WHERE id = $2
          ON CONFLICT (operation_id) DO UPDATE
          SET state = excluded.state, settled_usd = excluded.settled_usd, billed_units = excluded.billed_units,
              wasted = excluded.wasted, request_id = excluded.request_id, latency_ms = excluded.latency_ms,
              uncached_input_tokens = excluded.uncached_input_tokens, output_tokens = excluded.output_tokens,
              cache_write_5m_tokens = excluded.cache_write_5m_tokens, cache_read_tokens = excluded.cache_read_tokens,
-             cache_write_1h_tokens = excluded.cache_write_1h_tokens, embedding_tokens = excluded.embedding_tokens
+             cache_write_1h_tokens = excluded.cache_write_1h_tokens, embedding_tokens = excluded.embedding_tokens,
+             images = excluded.images, video_seconds = excluded.video_seconds,
+             cache_saved_usd = excluded.cache_saved_usd, cache_premium_usd = excluded.cache_premium_usd,
+             billed_usd = excluded.billed_usd, bill_note = excluded.bill_note, billed_at = excluded.billed_at
          WHERE charges.state = 'unknown' AND excluded.state = 'settled'",
     )
     .bind(ChargeId::new())
@@ -146,9 +123,25 @@ pub async fn charge(
     .bind(&charge.request_id)
     .bind(charge.latency_ms)
     .bind(now.to_sqlx())
+    .bind(charge.cache.saved)
+    .bind(charge.cache.premium)
+    .bind(charge.reuse_saved_usd)
+    .bind(charge.bill.as_ref().and_then(|bill| bill.usd))
+    .bind(charge.bill.as_ref().map(|bill| &bill.note))
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Whether an operation has a line in the books.
+pub async fn is_booked(
+    connection: &mut PgConnection,
+    operation: OperationId,
+) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM charges WHERE operation_id = $1)")
+        .bind(operation)
+        .fetch_one(connection)
+        .await?)
 }
 
 /// What a run has cost so far.
@@ -175,6 +168,21 @@ pub async fn spent(connection: &mut PgConnection, run: RunId) -> Result<Spent, S
     Ok(Spent { settled, unknown, words })
 }
 
+/// What a project has cost, by the part of the work: component, settled, and ceilings of the
+/// unknown, USD.
+pub async fn spent_by_component(
+    connection: &mut PgConnection,
+    project: ProjectId,
+) -> Result<Vec<(String, Usd, Usd)>, StoreError> {
+    Ok(sqlx::query_as(
+        "SELECT component, coalesce(sum(settled_usd), 0), coalesce(sum(reserved_usd) FILTER (WHERE state = 'unknown'), 0)
+         FROM charges WHERE project_id = $1 GROUP BY component ORDER BY 2 DESC, 1",
+    )
+    .bind(project)
+    .fetch_all(connection)
+    .await?)
+}
+
 /// What of each shot of a project is bought or under way, so that it is not to be paid for again:
 /// the shot's number, and whether it is its image or its clip.
 pub async fn bought_shots(
@@ -184,8 +192,8 @@ pub async fn bought_shots(
     let rows: Vec<(i32, String)> = sqlx::query_as(
         "SELECT DISTINCT shots.number, operations.kind
          FROM operations JOIN shots ON shots.id = operations.shot_id
-         WHERE operations.project_id = $1
-           AND operations.state IN ('submitting', 'submitted', 'ready', 'kept', 'unknown')",
+         WHERE operations.project_id = $1 AND operations.kind IN ('image', 'clip')
+           AND operations.state IN ('submitting', 'submitted', 'ready', 'kept', 'unknown', 'failed_charged')",
     )
     .bind(project)
     .fetch_all(connection)

@@ -5,21 +5,18 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::SharedClock;
 use crate::ids::RunId;
 use crate::ledger::{Component, Purpose, TillError};
+use crate::process::{self, Liveness};
 use crate::store::Store;
 use crate::store::projects::{self, Project};
-use crate::store::runs::{self, Run};
+use crate::store::runs::{self, Afterwards, Kept, LEASE, Run};
 use crate::studio::StudioError;
 use crate::studio::brief::{Aspect, Brief};
 use crate::studio::events::{Event, EventSink};
-use crate::studio::process::{self, Liveness};
 use crate::studio::producer::Producer;
 use crate::studio::run::{RunOptions, RunState};
 
-/// How long a lease lasts that is not kept alive.
-const LEASE: Duration = Duration::from_secs(15);
 /// How often a lease is kept alive.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -59,6 +56,16 @@ impl Claim {
         &self.events
     }
 
+    /// This process, as the run's lease names it.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// What this process writes the run's row under.
+    pub fn fence(&self) -> (RunId, &str) {
+        (self.run.id, &self.owner)
+    }
+
     /// A call for this run.
     pub fn purpose(&self, component: Component) -> Purpose {
         Purpose {
@@ -67,6 +74,7 @@ impl Claim {
             run: Some(self.run.id),
             shot: None,
             component,
+            owner: Some(self.owner.clone()),
         }
     }
 
@@ -99,29 +107,41 @@ impl Producer {
     ) -> Result<Claim, StudioError> {
         let owner = process::owner();
         self.take_lease(run, &owner, cancel).await?;
-        let (row, project) = self.load(run).await?;
+        self.claim_as(owner, run, events, cancel, resumed).await
+    }
+
+    /// The same where `owner` has the lease already.
+    pub async fn claim_as(
+        &self,
+        owner: String,
+        run: RunId,
+        events: EventSink,
+        cancel: &CancellationToken,
+        resumed: bool,
+    ) -> Result<Claim, StudioError> {
+        let (row, project) = self.load(run, &owner).await?;
         let aspect = project.aspect.parse().map_err(StudioError::Damaged)?;
         let options = serde_json::from_value(row.options.clone())
             .map_err(|error| StudioError::Damaged(error.to_string()))?;
         let cancel = cancel.child_token();
-        let heartbeat = tokio::spawn(keep_alive(
-            self.store.clone(),
-            self.clock.clone(),
-            run,
-            owner.clone(),
-            cancel.clone(),
-        ));
+        let heartbeat =
+            tokio::spawn(keep_alive(self.store.clone(), run, owner.clone(), cancel.clone()));
         let claim = Claim { run: row, project, options, aspect, cancel, events, owner, heartbeat };
         let interrupted = self.till.close_interrupted(run).await?;
         for operation in interrupted {
-            tracing::warn!(operation = %operation.id, kind = operation.kind, "was cut off while it was being sent");
+            tracing::warn!(operation = %operation.id, kind = operation.kind.as_str(), "was cut off while it was being sent");
         }
         claim.tell(Event::RunStarted { project_id: claim.project.id, run_id: run, resumed });
         Ok(claim)
     }
 
-    async fn load(&self, run: RunId) -> Result<(Run, Project), StudioError> {
+    async fn load(&self, run: RunId, owner: &str) -> Result<(Run, Project), StudioError> {
         let mut session = self.store.session().await?;
+        // Whoever has slept since it took the lease does not judge what another sends by now.
+        if runs::keep_claim(&mut session, run, owner).await? == Kept::Lost {
+            session.close().await;
+            return Err(TillError::TakenOver.into());
+        }
         let row = runs::load(&mut session, run).await?;
         let project = projects::load(&mut session, row.project_id).await?;
         session.close().await;
@@ -136,12 +156,11 @@ impl Producer {
     ) -> Result<(), StudioError> {
         let deadline = tokio::time::Instant::now() + LEASE + Duration::from_secs(5);
         loop {
-            let now = self.clock.now();
             let mut session = self.store.session().await?;
             let row = runs::load(&mut session, run).await?;
             let liveness = row.owner.as_deref().map_or(Liveness::Dead, process::liveness);
             let dead = row.owner.as_deref().filter(|_| liveness == Liveness::Dead);
-            let taken = runs::claim(&mut session, run, owner, dead, now, now + LEASE).await?;
+            let taken = runs::claim(&mut session, run, owner, dead).await?;
             session.close().await;
             if taken {
                 return Ok(());
@@ -156,18 +175,29 @@ impl Producer {
         }
     }
 
-    /// Gives the lease back, with the reason if the run is to be gone on with.
+    /// Gives the lease back, with the reason in a word and in a sentence if the run is to be gone on with, and
+    /// what becomes of its place in the queue.
     pub async fn release(
         &self,
         claim: Claim,
-        stopped: Option<&StudioError>,
+        reason: Option<(&str, &str)>,
+        afterwards: Afterwards,
     ) -> Result<(), StudioError> {
         claim.heartbeat.abort();
-        let message = stopped.map(ToString::to_string);
-        let reason =
-            stopped.zip(message.as_deref()).map(|(error, message)| (error.word(), message));
+        let (run, owner) = claim.fence();
         let mut session = self.store.session().await?;
-        runs::release(&mut session, claim.run.id, &claim.owner, reason, self.clock.now()).await?;
+        runs::release(&mut session, run, owner, reason, afterwards, self.clock.now()).await?;
+        session.close().await;
+        Ok(())
+    }
+}
+
+impl Producer {
+    /// Gives the lease back of a run that was only looked after.
+    pub async fn put_back(&self, claim: Claim) -> Result<(), StudioError> {
+        claim.heartbeat.abort();
+        let mut session = self.store.session().await?;
+        runs::give_back(&mut session, claim.run.id, &claim.owner).await?;
         session.close().await;
         Ok(())
     }
@@ -175,22 +205,21 @@ impl Producer {
 
 /// Keeps a lease alive until it is lost or this is aborted. A database that is away for a moment
 /// does not lose it: only another owner does.
-async fn keep_alive(
-    store: Store,
-    clock: SharedClock,
-    run: RunId,
-    owner: String,
-    cancel: CancellationToken,
-) {
+async fn keep_alive(store: Store, run: RunId, owner: String, cancel: CancellationToken) {
     loop {
         tokio::time::sleep(HEARTBEAT).await;
         let Ok(mut session) = store.session().await else { continue };
-        let kept = runs::keep_claim(&mut session, run, &owner, clock.now() + LEASE).await;
+        let kept = runs::keep_claim(&mut session, run, &owner).await;
         session.close().await;
-        if matches!(kept, Ok(false)) {
-            tracing::warn!(%run, "another process has taken this run over");
-            cancel.cancel();
-            return;
+        match kept {
+            Ok(Kept::Lost) => {
+                tracing::warn!(%run, "another process has taken this run over");
+                cancel.cancel();
+                return;
+            }
+            // The lease is kept while the run comes to its stop.
+            Ok(Kept::StopAsked) => cancel.cancel(),
+            Ok(Kept::Held) | Err(_) => {}
         }
     }
 }

@@ -92,6 +92,27 @@ pub enum StudioError {
         /// The shots that they are for.
         shots: Vec<u32>,
     },
+    /// A shot is to look like more pictures than the image model is shown at once. Nothing was spent
+    /// on pictures.
+    #[error("shot {shot} is to look like {count} pictures; {model} can be shown {most}")]
+    TooManyReferences {
+        /// The image model.
+        model: String,
+        /// The shot's number.
+        shot: u32,
+        /// What it is to look like.
+        count: usize,
+        /// The most that the model takes.
+        most: usize,
+    },
+    /// A picture that a shot is to look like cannot be read any more.
+    #[error("the reference {reference} cannot be shown: {reason}")]
+    LostReference {
+        /// Its name.
+        reference: String,
+        /// Why.
+        reason: String,
+    },
     /// No shot could be made.
     #[error("no shot could be made; {first}")]
     NothingShot {
@@ -115,6 +136,28 @@ impl StudioError {
         }
     }
 
+    /// Whether the run was stopped from outside, and nothing is wrong with it.
+    pub fn is_an_interrupt(&self) -> bool {
+        matches!(self.word(), "interrupted" | "taken_over")
+    }
+
+    /// Whether it is trouble that passes by itself: a network, a provider or a database that is away for a
+    /// while.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Till(error)
+            | Self::Team(AgentError::Till(error))
+            | Self::Memory(MemoryError::Till(error)) => match error {
+                TillError::Provider(error) => error.class.is_transient(),
+                TillError::Store(_) => true,
+                _ => false,
+            },
+            Self::Store(_) | Self::Memory(MemoryError::Store(_)) | Self::TooSlow { .. } => true,
+            Self::Download { source, .. } => !source.needs_fresh_url(),
+            _ => false,
+        }
+    }
+
     /// Whether a file of a finished job is gone or useless for good, so that fetching it again is
     /// no help.
     pub const fn is_a_lost_file(&self) -> bool {
@@ -125,23 +168,57 @@ impl StudioError {
         }
     }
 
-    /// The reason in a word, for the run's row.
+    /// The reason in a word, for the run's row; `studio::why` knows each.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Till(TillError::Cancelled) | Self::Film(FilmError::Cancelled) => "interrupted",
-            Self::Till(TillError::OverBudget { .. })
-            | Self::Team(AgentError::Till(TillError::OverBudget { .. })) => "budget",
-            Self::Store(_) | Self::Till(TillError::Store(_)) => "database",
-            Self::Till(_)
-            | Self::TooSlow { .. }
-            | Self::Download { .. }
-            | Self::BadResult { .. }
-            | Self::NothingShot { .. } => "provider",
+            Self::Till(error)
+            | Self::Team(AgentError::Till(error))
+            | Self::Memory(MemoryError::Till(error)) => till_word(error),
+            Self::Film(FilmError::Cancelled) => "interrupted",
+            Self::Store(StoreError::TakenOver) | Self::Busy { .. } => "taken_over",
+            Self::Store(_) | Self::Memory(MemoryError::Store(_)) => "database",
+            Self::TooSlow { .. } => "too_slow",
+            Self::Download { .. } => "download",
+            Self::BadResult { .. } => "bad_result",
+            Self::NothingShot { .. } => "provider",
             Self::Team(_) => "team",
             Self::UnknownMoney { .. } => "unknown_money",
             Self::Memory(_) => "memory",
-            _ => "local",
+            Self::Brief(_) | Self::Damaged(_) => "damaged",
+            Self::Film(_)
+            | Self::Animatic(_)
+            | Self::Folder { .. }
+            | Self::TooManyReferences { .. }
+            | Self::LostReference { .. } => "local",
         }
+    }
+
+    /// The reason in a sentence, for the run's row: with the command that raises the cap, where a
+    /// cap is the reason.
+    pub fn stop_message(&self) -> String {
+        match self {
+            Self::Till(TillError::OverBudget { raise, .. })
+            | Self::Team(AgentError::Till(TillError::OverBudget { raise, .. })) => {
+                format!("{self}{}{raise}", super::why::RAISE)
+            }
+            _ => self.to_string(),
+        }
+    }
+}
+
+const fn till_word(error: &TillError) -> &'static str {
+    match error {
+        TillError::Cancelled => "interrupted",
+        TillError::OverBudget { .. } => "budget",
+        TillError::Store(_) => "database",
+        TillError::NoPrice { .. } | TillError::PriceMismatch(_) => "unpriced",
+        TillError::TakenOver => "taken_over",
+        TillError::Provider(error) => match error.class {
+            FailureClass::Credentials => "credentials",
+            FailureClass::Funds => "funds",
+            FailureClass::Network => "network",
+            _ => "provider",
+        },
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rust_decimal::Decimal;
 use serde::Serialize;
 
-use crate::ids::{ProjectId, RunId};
+use crate::ids::{ProjectId, RunId, TakeId};
 use crate::ledger::money::Usd;
 
 /// Where events go.
@@ -64,6 +64,27 @@ pub enum Event {
     Planned {
         /// Price of the images and clips still to be bought, USD.
         plan_usd: Usd,
+    },
+    /// A kept take of an earlier film is used instead of buying a new one.
+    Reused {
+        /// The shot's number, from 1.
+        shot: u32,
+        /// Which step it serves.
+        step: Step,
+        /// The take.
+        take_id: TakeId,
+        /// Its project.
+        project_id: ProjectId,
+        /// The project's title, else its brief.
+        project: String,
+        /// The number of its shot there.
+        project_shot: i32,
+        /// How it was found: `exact`, `near` or `meaning`.
+        alike: &'static str,
+        /// How alike it is, 0 to 100.
+        percent: u8,
+        /// What was not spent, USD.
+        saved_usd: Usd,
     },
     /// A step of a shot changed.
     Shot {

@@ -90,7 +90,11 @@ impl Errand<'_> {
             })
         };
         let (extension, width, height, duration_seconds) = if self.kind == OperationKind::Image {
-            let facts = inspect_image(&raw).map_err(|error| wrong(error.to_string()))?;
+            let path = raw.clone();
+            let inspected = tokio::task::spawn_blocking(move || inspect_image(&path)).await;
+            let facts = inspected
+                .map_err(|error| End::Stopped(StudioError::Damaged(error.to_string())))?
+                .map_err(|error| wrong(error.to_string()))?;
             (facts.format.extension(), facts.width, facts.height, None)
         } else {
             let facts = inspect(&raw).map_err(|error| wrong(error.to_string()))?;

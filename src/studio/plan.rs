@@ -3,11 +3,13 @@
 use rust_decimal::Decimal;
 use serde::Serialize;
 
+use crate::ledger::estimate::Basis;
 use crate::ledger::money::{Quantity, Usd};
 use crate::ledger::operation::OperationKind;
 use crate::ledger::prices::{Price, PriceMismatch};
 use crate::providers::sold_duration;
 use crate::studio::brief::Brief;
+use crate::studio::run::Retake;
 use crate::studio::storyboard::{Shot, Storyboard};
 
 /// The prices and lengths that a plan is reckoned with.
@@ -43,6 +45,38 @@ pub struct PlannedShot {
     pub clip_usd: Usd,
 }
 
+impl Plan {
+    /// What taking a shot again costs: the price of the steps that are bought, USD.
+    pub fn price_of(&self, retake: Retake) -> Usd {
+        let shots = self.shots.iter().filter(|shot| shot.number == retake.shot);
+        shots
+            .map(|shot| {
+                let image = if retake.image { shot.image_usd } else { Usd::ZERO };
+                let clip = if retake.clip { shot.clip_usd } else { Usd::ZERO };
+                image + clip
+            })
+            .sum()
+    }
+
+    /// What an estimate starts from; `words_cap` is the most that the words may still cost.
+    pub fn basis(&self, words_cap: Usd) -> Basis {
+        Basis {
+            shots: u32::try_from(self.shots.len()).unwrap_or(u32::MAX),
+            images: self.shots.iter().map(|shot| shot.image_usd).sum(),
+            clips: self.shots.iter().map(|shot| shot.clip_usd).sum(),
+            words_cap,
+        }
+    }
+}
+
+/// The plan of a brief whose shots are evenly long.
+pub fn even(brief: &Brief, tariff: Tariff<'_>) -> Result<Plan, PriceMismatch> {
+    let each = brief.duration_seconds / Decimal::from(brief.shots.max(1));
+    let (clip_seconds, image_usd, clip_usd) = price_shot(each, tariff)?;
+    let shot = |number| PlannedShot { number, clip_seconds, image_usd, clip_usd };
+    Ok(Plan { shots: (1..=brief.shots).map(shot).collect() })
+}
+
 /// What a video may cost before anything is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Quote {
@@ -63,7 +97,8 @@ impl Plan {
         Ok(Self { shots })
     }
 
-    /// The plan without what is bought already: given as shot numbers with the kind of take.
+    /// The plan without what is bought or used again already: given as shot numbers with the kind of take.
+    /// A clip that is there needs no keyframe.
     #[must_use]
     pub fn without(mut self, bought: &[(i32, OperationKind)]) -> Self {
         for shot in &mut self.shots {
@@ -72,7 +107,7 @@ impl Plan {
                     i64::from(number) == i64::from(shot.number) && bought == kind
                 })
             };
-            if has(OperationKind::Image) {
+            if has(OperationKind::Image) || has(OperationKind::Clip) {
                 shot.image_usd = Usd::ZERO;
             }
             if has(OperationKind::Clip) {
@@ -80,6 +115,20 @@ impl Plan {
             }
         }
         self
+    }
+
+    /// What is bought, in words.
+    pub fn to_buy(&self) -> String {
+        let count = |of: fn(&PlannedShot) -> Usd, name: &str| {
+            let number = self.shots.iter().filter(|shot| !of(shot).is_zero()).count();
+            match number {
+                0 => None,
+                1 => Some(format!("1 {name}")),
+                _ => Some(format!("{number} {name}s")),
+            }
+        };
+        let parts = [count(|shot| shot.image_usd, "image"), count(|shot| shot.clip_usd, "clip")];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(" and ")
     }
 
     /// Price of all images and clips, USD.
@@ -103,12 +152,12 @@ fn price_shot(
     Ok((seconds, image, clip))
 }
 
-/// What the asked shots, evenly long, and the language work may cost.
-pub fn quote(brief: &Brief, language_cap: Usd, tariff: Tariff<'_>) -> Result<Quote, PriceMismatch> {
-    let each = brief.duration_seconds / Decimal::from(brief.shots.max(1));
-    let (_, image, clip) = price_shot(each, tariff)?;
-    let low_usd = (image + clip) * Decimal::from(brief.shots);
-    Ok(Quote { low_usd, high_usd: low_usd + language_cap })
+impl Quote {
+    /// What a plan and at most `words_cap` of language work may cost.
+    pub fn new(plan: &Plan, words_cap: Usd) -> Self {
+        let low_usd = plan.total();
+        Self { low_usd, high_usd: low_usd + words_cap }
+    }
 }
 
 #[cfg(test)]
@@ -164,12 +213,44 @@ mod tests {
             aspect: Aspect::Portrait9x16,
             files: Vec::new(),
         };
-        let quote = quote(&brief, Usd::new(dec!(0.50)), tariff).unwrap();
+        let quote = Quote::new(&even(&brief, tariff).unwrap(), Usd::new(dec!(0.50)));
         assert_eq!(quote.low_usd, Usd::new(dec!(2.34)));
         assert_eq!(quote.high_usd, Usd::new(dec!(2.84)));
     }
 
     proptest! {
+        #[test]
+        fn what_a_plan_is_cheaper_by_is_what_reuse_saves(
+            steps in prop::collection::vec((any::<bool>(), any::<bool>(), 10_i64..100), 1..20),
+        ) {
+            let (image, clip) = prices();
+            let tariff = Tariff { image: &image, clip: &clip, durations: &[5, 10], audio: false };
+            let shots = steps.iter().zip(1..)
+                .map(|((.., tenths), number)| shot(number, Decimal::new(*tenths, 1))).collect();
+            let plan = Plan::new(&Storyboard { title: "x".to_owned(), shots }, tariff).unwrap();
+            let (mut reused, mut saved) = (Vec::new(), Usd::ZERO);
+            for ((has_image, has_clip, _), planned) in steps.iter().zip(&plan.shots) {
+                let number = i32::try_from(planned.number).unwrap();
+                if *has_image {
+                    reused.push((number, OperationKind::Image));
+                }
+                if *has_clip {
+                    reused.push((number, OperationKind::Clip));
+                    saved += planned.clip_usd;
+                }
+                // A clip that is used again needs no picture either.
+                if *has_image || *has_clip {
+                    saved += planned.image_usd;
+                }
+            }
+            let reduced = plan.clone().without(&reused);
+            prop_assert_eq!(reduced.total() + saved, plan.total());
+            prop_assert_eq!(reduced.clone().without(&reused), reduced);
+            let cap = Usd::new(dec!(0.50));
+            let (before, after) = (Quote::new(&plan, cap), Quote::new(&plan.clone().without(&reused), cap));
+            prop_assert_eq!(after.high_usd + saved, before.high_usd);
+        }
+
         #[test]
         fn a_plan_is_the_sum_of_its_shots_and_covers_every_second(
             lengths in prop::collection::vec(10_i64..100, 1..20),

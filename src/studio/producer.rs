@@ -3,24 +3,28 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde_json::Value;
-use sqlx::Connection;
+use sqlx::{Connection, PgConnection};
+use tracing::Instrument;
 
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, Zone};
 use crate::ids::{ProjectId, RunId, ShotId};
+use crate::ledger::budget::{Period, Scope};
 use crate::ledger::money::Usd;
 use crate::ledger::{Component, Till};
 use crate::memory::Memory;
-use crate::memory::files::{self, ReadFile};
+use crate::memory::files::{self, Described, ReadFile, Vault, Vision};
 use crate::providers::http::HttpClient;
 use crate::providers::{ImageModel, VideoModel};
+use crate::spans;
 use crate::store::projects::{self, Project};
-use crate::store::runs::{self, NewRun};
+use crate::store::runs::{self, NewRun, QueuePlace};
 use crate::store::settlements::{self, Spent};
-use crate::store::{Store, StoreError, campaigns};
+use crate::store::{Store, StoreError, budgets, campaigns, reuse};
 use crate::studio::StudioError;
 use crate::studio::animatic;
 use crate::studio::brief::Brief;
@@ -28,7 +32,7 @@ use crate::studio::claim::Claim;
 use crate::studio::events::Event;
 use crate::studio::film::{ClipInFilm, Cut, Ffmpeg, file_name, slug};
 use crate::studio::plan::{Plan, Quote, Tariff};
-use crate::studio::run::{RunOptions, RunState};
+use crate::studio::run::{RunOptions, RunReference, RunState};
 use crate::studio::script::Script;
 use crate::studio::shooting::ShotClip;
 use crate::studio::storyboard::{Shot, Storyboard};
@@ -44,10 +48,16 @@ pub struct Producer {
     pub memory: Memory,
     /// The time.
     pub clock: SharedClock,
+    /// How long a provider is asked again about a job that it does not list.
+    pub recover_patience: Duration,
     /// The client that results are fetched with.
     pub client: HttpClient,
     /// Where takes lie: one folder for each project.
     pub projects_folder: PathBuf,
+    /// Copies of the user's pictures.
+    pub vault: Vault,
+    /// The model that describes them.
+    pub vision_model: String,
 }
 
 /// What a film is made with, beside words.
@@ -98,14 +108,20 @@ pub struct NewVideo {
     pub options: RunOptions,
     /// What it may cost.
     pub quote: Option<Quote>,
+    /// What it will probably cost, USD.
+    pub estimate: Option<Usd>,
     /// The price up to which the user has said yes.
     pub accepted: Option<Usd>,
     /// The cap of the whole run.
     pub budget: Option<Usd>,
+    /// Where it waits for a worker; none where its own process drives it at once.
+    pub queue: Option<QueuePlace>,
     /// A kept storyboard to shoot instead of writing one.
     pub source: Option<Source>,
-    /// The user's files that were given for it.
+    /// The user's files that were given for it, beside those that are in the options already.
     pub files: Vec<ReadFile>,
+    /// Those of them that every keyframe is to look like, by the SHA-256 of their bytes.
+    pub for_all: Vec<String>,
 }
 
 /// A kept storyboard and where it comes from.
@@ -132,7 +148,21 @@ pub struct Finished {
 
 impl Producer {
     /// Makes a project and its run, with their ids and caps, in one transaction.
-    pub async fn begin(&self, mut new: NewVideo) -> Result<RunId, StudioError> {
+    pub async fn begin(&self, new: NewVideo) -> Result<RunId, StudioError> {
+        let mut session = self.store.session().await?;
+        let mut transaction = session.begin().await.map_err(StoreError::from)?;
+        let run = self.begin_in(&mut transaction, new).await?;
+        transaction.commit().await.map_err(StoreError::from)?;
+        session.close().await;
+        Ok(run)
+    }
+
+    /// The same in a transaction of the caller's, so that many begin together or not at all.
+    pub async fn begin_in(
+        &self,
+        transaction: &mut PgConnection,
+        mut new: NewVideo,
+    ) -> Result<RunId, StudioError> {
         let now = self.clock.now();
         let run_id = RunId::new();
         let project = match &new.source {
@@ -140,14 +170,12 @@ impl Producer {
             source => new_project(&new, source.as_ref(), now),
         };
         let state = if new.source.is_some() { RunState::Planned } else { RunState::Writing };
-        let mut session = self.store.session().await?;
-        let mut transaction = session.begin().await.map_err(StoreError::from)?;
-        projects::insert(&mut transaction, &project).await?;
+        projects::insert(transaction, &project).await?;
         if let Some(source) = &new.source {
             let script = project.script.clone().unwrap_or_default();
             let author = project.script_author.clone().unwrap_or_default();
             projects::keep_storyboard(
-                &mut transaction,
+                transaction,
                 project.id,
                 &script,
                 &author,
@@ -156,10 +184,29 @@ impl Producer {
             )
             .await?;
         }
+        // The logo of the campaign is one of the video's files, as if it had been given for it.
+        if let Some(logo) = new.options.style.as_ref().and_then(|style| style.logo.clone())
+            && new.options.files.iter().all(|(id, _)| *id != logo.file_id)
+        {
+            new.options.files.push((logo.file_id, logo.name));
+        }
+        files::hold(transaction, &new.files).await?;
         for file in &new.files {
-            let id =
-                files::store(&mut transaction, &new.user_id, Some(project.id), file, now).await?;
-            new.options.files.push((id, file.name.clone()));
+            let (project, embedder) = (Some(project.id), self.memory.embedder());
+            let (vault, user_id) = (&self.vault, &new.user_id);
+            let stored =
+                files::store(transaction, vault, user_id, project, file, embedder, now).await?;
+            if new.options.files.iter().all(|(known, _)| *known != stored.id) {
+                new.options.files.push((stored.id, file.name.clone()));
+            }
+            if new.for_all.contains(&file.sha256) {
+                new.options.references.push(RunReference {
+                    file: stored.id,
+                    name: file.name.clone(),
+                    sha256: file.sha256.clone(),
+                    path: file.path.clone(),
+                });
+            }
         }
         let row = NewRun {
             id: run_id,
@@ -169,22 +216,52 @@ impl Producer {
             state: state.as_str(),
             options: serde_json::to_value(&new.options).unwrap_or_default(),
             quote: new.quote.map(|quote| (quote.low_usd, quote.high_usd)),
+            estimate_usd: new.estimate,
+            plan_usd: None,
             accepted_usd: new.accepted,
+            queue: new.queue,
         };
-        runs::insert(&mut transaction, &row, now).await?;
-        runs::set_cap(
-            &mut transaction,
-            run_id,
-            "run_language",
-            new.options.language_budget_usd,
-            now,
-        )
-        .await?;
-        if let Some(budget) = new.budget {
-            runs::set_cap(&mut transaction, run_id, "run", budget, now).await?;
+        runs::insert(transaction, &row, now).await?;
+        let caps =
+            [(Scope::RunLanguage, Some(new.options.language_budget_usd)), (Scope::Run, new.budget)];
+        for (scope, cap) in caps {
+            if let Some(cap) = cap {
+                set_cap(transaction, run_id, scope, cap, now).await?;
+            }
         }
         if let Some(campaign) = new.options.campaign {
-            campaigns::add(&mut transaction, campaign, project.id, now).await?;
+            campaigns::add(transaction, campaign, project.id, now).await?;
+        }
+        Ok(run_id)
+    }
+
+    /// Makes a run that takes one shot of a finished film again.
+    pub async fn begin_retake(
+        &self,
+        project: &Project,
+        options: &RunOptions,
+        price: Usd,
+        budget: Option<Usd>,
+    ) -> Result<RunId, StudioError> {
+        let (now, run_id) = (self.clock.now(), RunId::new());
+        let row = NewRun {
+            id: run_id,
+            project_id: project.id,
+            user_id: project.user_id.clone(),
+            kind: "film",
+            state: RunState::Planned.as_str(),
+            options: serde_json::to_value(options).unwrap_or_default(),
+            quote: Some((price, price)),
+            estimate_usd: None,
+            plan_usd: Some(price),
+            accepted_usd: Some(price),
+            queue: None,
+        };
+        let mut session = self.store.session().await?;
+        let mut transaction = session.begin().await.map_err(StoreError::from)?;
+        runs::insert(&mut transaction, &row, now).await?;
+        if let Some(budget) = budget {
+            set_cap(&mut transaction, run_id, Scope::Run, budget, now).await?;
         }
         transaction.commit().await.map_err(StoreError::from)?;
         session.close().await;
@@ -212,7 +289,7 @@ impl Producer {
             now,
         )
         .await?;
-        runs::enter(&mut transaction, claim.run.id, RunState::Planned.as_str(), now).await?;
+        runs::enter(&mut transaction, claim.fence(), RunState::Planned.as_str(), now).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         session.close().await;
         RunState::Planned.as_str().clone_into(&mut claim.run.state);
@@ -230,7 +307,7 @@ impl Producer {
     pub async fn keep_options(&self, claim: &Claim) -> Result<(), StudioError> {
         let options = serde_json::to_value(&claim.options).unwrap_or_default();
         let mut session = self.store.session().await?;
-        runs::set_options(&mut session, claim.run.id, &options).await?;
+        runs::set_options(&mut session, claim.fence(), &options).await?;
         session.close().await;
         Ok(())
     }
@@ -256,7 +333,8 @@ impl Producer {
         let plan = Plan::new(&storyboard, tariff)?;
         let mut session = self.store.session().await?;
         let bought = settlements::bought_shots(&mut session, claim.project.id).await?;
-        runs::set_plan(&mut session, claim.run.id, plan.total()).await?;
+        let plan = plan.without(&reuse::reused(&mut session, claim.project.id).await?);
+        runs::set_plan(&mut session, claim.fence(), plan.total()).await?;
         session.close().await;
         claim.run.plan_usd = Some(plan.total());
         Ok(plan.without(&bought))
@@ -280,36 +358,49 @@ impl Producer {
     /// Records the user's yes up to a price.
     pub async fn accept(&self, claim: &Claim, price: Usd) -> Result<(), StudioError> {
         let mut session = self.store.session().await?;
-        runs::accept(&mut session, claim.run.id, price).await?;
+        runs::accept(&mut session, claim.fence(), price).await?;
         session.close().await;
         Ok(())
     }
 
-    /// Makes a run's files findable; what cannot be embedded now is still told to the team in full.
-    pub async fn embed_files(&self, claim: &Claim, read: &[ReadFile]) -> Result<(), StudioError> {
-        files::keep(
-            &self.memory,
-            &claim.purpose(Component::Embedding),
-            Some(claim.project.id),
-            read,
-        )
-        .await?;
+    /// Describes the pictures among a run's files, where somebody can, and makes all of them findable.
+    /// What cannot be described or embedded now is still told to the team by its words.
+    pub async fn take_in_files(
+        &self,
+        claim: &Claim,
+        vision: Option<&Vision<'_>>,
+    ) -> Result<(), StudioError> {
+        for (file, name) in &claim.options.files {
+            if let Some(vision) = vision {
+                let (purpose, cancel) = (claim.purpose(Component::Vision), &claim.cancel);
+                let described = self
+                    .memory
+                    .describe_picture(&purpose, vision, &self.vault, *file, cancel)
+                    .await?;
+                if let Described::Not(reason) = described {
+                    let message = format!("{name} was not described: {reason}");
+                    claim.tell(Event::Note { message });
+                }
+            }
+            let purpose = claim.purpose(Component::Embedding);
+            self.memory.embed_file(&purpose, *file, &claim.cancel).await?;
+        }
         Ok(())
     }
 
     /// Sets the cap of the whole run.
     pub async fn set_budget(&self, run: RunId, cap: Usd) -> Result<(), StudioError> {
-        self.set_cap(run, "run", cap).await
+        self.set_cap(run, Scope::Run, cap).await
     }
 
     /// Sets the cap of a run's language work.
     pub async fn set_language_budget(&self, run: RunId, cap: Usd) -> Result<(), StudioError> {
-        self.set_cap(run, "run_language", cap).await
+        self.set_cap(run, Scope::RunLanguage, cap).await
     }
 
-    async fn set_cap(&self, run: RunId, scope: &'static str, cap: Usd) -> Result<(), StudioError> {
+    async fn set_cap(&self, run: RunId, scope: Scope, cap: Usd) -> Result<(), StudioError> {
         let mut session = self.store.session().await?;
-        runs::set_cap(&mut session, run, scope, cap, self.clock.now()).await?;
+        set_cap(&mut session, run, scope, cap, self.clock.now()).await?;
         session.close().await;
         Ok(())
     }
@@ -318,7 +409,7 @@ impl Producer {
     pub async fn enter(&self, claim: &mut Claim, state: RunState) -> Result<(), StudioError> {
         debug_assert!(claim.state().may_become(state), "{} -> {state}", claim.run.state);
         let mut session = self.store.session().await?;
-        runs::enter(&mut session, claim.run.id, state.as_str(), self.clock.now()).await?;
+        runs::enter(&mut session, claim.fence(), state.as_str(), self.clock.now()).await?;
         session.close().await;
         state.as_str().clone_into(&mut claim.run.state);
         Ok(())
@@ -356,7 +447,8 @@ impl Producer {
                 claim.tell(Event::Film { percent });
             }
         };
-        let film = media.ffmpeg.cut(&cut, &mut progress, &claim.cancel).await?;
+        let cutting = media.ffmpeg.cut(&cut, &mut progress, &claim.cancel);
+        let film = cutting.instrument(spans::stage("cut")).await?;
         self.record_film(claim, &film.path, film.seconds).await?;
         Ok(Finished { video: film.path, seconds: film.seconds, shots: clips.len() })
     }
@@ -395,7 +487,7 @@ impl Producer {
         seconds: Decimal,
     ) -> Result<(), StudioError> {
         let mut session = self.store.session().await?;
-        runs::set_video(&mut session, claim.run.id, &path.to_string_lossy(), seconds).await?;
+        runs::set_video(&mut session, claim.fence(), &path.to_string_lossy(), seconds).await?;
         session.close().await;
         claim.tell(Event::FilmReady { video: path.to_owned(), duration_seconds: seconds });
         Ok(())
@@ -417,6 +509,26 @@ impl Producer {
             claim.tell(Event::Note { message });
         }
     }
+
+    /// Learns from a finished film what the user likes: what was asked for, kept, or taken again.
+    /// Trouble here is told and does not spoil the film.
+    pub async fn learn(&self, claim: &Claim) {
+        if let Err(error) = self.memory.learn(&claim.run.user_id).await {
+            claim.tell(Event::Note { message: format!("nothing was learnt from it: {error}") });
+        }
+    }
+}
+
+/// Sets a cap of a run.
+async fn set_cap(
+    connection: &mut PgConnection,
+    run: RunId,
+    scope: Scope,
+    cap: Usd,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let subject = run.to_string();
+    budgets::set(connection, (scope, &subject), Period::Total, &Zone::utc(), cap, now).await
 }
 
 /// Where a claim's film goes: `<slug>-<short id>.mp4` in its folder. Where a file lies there

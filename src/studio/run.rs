@@ -6,8 +6,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{CampaignId, FileId};
+use crate::ids::{CampaignId, FileId, TakeId};
 use crate::ledger::money::Usd;
+use crate::ledger::operation::OperationKind;
+use crate::memory::reuse::{Alike, ReusePolicy};
+use crate::store::campaign_styles::CampaignStyle;
+use crate::store::files::UserFile;
+use crate::studio::wording::Wording;
 
 /// The stages of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,14 +108,110 @@ pub struct RunOptions {
     /// The user's files that were given for it, by id and by name.
     #[serde(default)]
     pub files: Vec<(FileId, String)>,
+    /// The pictures that every keyframe is to look like.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<RunReference>,
     /// The folder that the film is written to, absolute.
     pub folder: PathBuf,
     /// The most that the language work may cost, USD.
     pub language_budget_usd: Usd,
+    /// The shot that this run takes again; none for a run that makes the whole film.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retake: Option<Retake>,
+    /// Whether a run in the queue stops when its storyboard is priced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan_only: bool,
+    /// Whether kept takes are used again; none where nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<ReusePolicy>,
+    /// Which kept takes are used again, once that is decided: a run that goes on asks no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused: Option<Vec<Reused>>,
+    /// The style of the campaign as it was when the video was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub style: Option<CampaignStyle>,
+    /// The names of the pictures that the storyboard may name, kept for the same reason as what recall
+    /// found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pictures: Option<Vec<String>>,
     /// What recall found, kept so that a run that goes on asks the same questions again and
     /// is answered from its own books.
     #[serde(default)]
     pub recalled: Option<Recalled>,
+}
+
+impl RunOptions {
+    /// The words that the video's campaign wants and avoids.
+    pub fn wording(&self) -> Wording {
+        self.style.as_ref().map_or_else(Wording::default, |style| Wording {
+            to_use: style.words_to_use.clone(),
+            to_avoid: style.words_to_avoid.clone(),
+        })
+    }
+}
+
+/// A picture of the user's that every keyframe of a run is to look like: enough to find its bytes
+/// whatever becomes of its row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunReference {
+    /// The file.
+    pub file: FileId,
+    /// Its name, by which the team knows it.
+    pub name: String,
+    /// SHA-256 of its bytes, hexadecimal.
+    pub sha256: String,
+    /// Where it lay when it was given, absolute.
+    pub path: PathBuf,
+}
+
+impl RunReference {
+    /// A reference to a stored picture.
+    pub fn to(file: &UserFile) -> Self {
+        Self {
+            file: file.id,
+            name: file.name.clone(),
+            sha256: file.sha256.clone(),
+            path: PathBuf::from(&file.path),
+        }
+    }
+}
+
+/// What of a shot is bought again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retake {
+    /// The shot's number, from 1.
+    pub shot: u32,
+    /// Whether it gets a new keyframe.
+    pub image: bool,
+    /// Whether it gets a new clip.
+    pub clip: bool,
+}
+
+impl Retake {
+    /// Whether a step of a shot is bought again.
+    pub fn buys(self, shot: u32, kind: OperationKind) -> bool {
+        self.shot == shot
+            && match kind {
+                OperationKind::Image => self.image,
+                OperationKind::Clip => self.clip,
+                _ => false,
+            }
+    }
+}
+
+/// A kept take that a shot uses instead of a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reused {
+    /// The shot's number, from 1.
+    pub shot: u32,
+    /// The take of another project that is its keyframe.
+    pub image: Option<TakeId>,
+    /// The take of another project that is its clip.
+    pub clip: Option<TakeId>,
+    /// How it was found.
+    pub alike: Alike,
+    /// How alike it is, 0 to 100.
+    pub percent: u8,
 }
 
 /// What recall told the team.

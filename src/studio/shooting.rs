@@ -4,39 +4,40 @@
 //! the loop goes on. What has a request id is asked about and fetched, never bought again; what was
 //! caught between sending and hearing back is `unknown` and stops its shot.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rust_decimal::Decimal;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::clock::poll_interval;
 use crate::ids::ShotId;
-use crate::ledger::money::Quantity;
 use crate::ledger::operation::{OperationKind, OperationState};
-use crate::ledger::till::back_off;
-use crate::ledger::{Component, Purpose, Submission, TillError};
-use crate::providers::{
-    ClipRequest, FailureClass, ImageRequest, Job, JobState, MoneyState, ProviderError,
-    sold_duration,
-};
-use crate::store::operations::{self, Change, Operation};
+use crate::ledger::{Component, Purpose, TillError};
+use crate::providers::{FailureClass, Job, JobState, MoneyState, ProviderError};
+use crate::spans;
+use crate::store::operations::{self, Operation};
 use crate::store::takes;
 use crate::studio::StudioError;
 use crate::studio::claim::Claim;
 use crate::studio::events::{Event, Progress, Step};
 use crate::studio::producer::{Media, Producer};
+use crate::studio::references::References;
 use crate::studio::storyboard::Shot;
 
 /// How often an image or clip that failed free of charge is bought anew before its shot is given up.
-const ATTEMPTS: u32 = 3;
+pub(super) const ATTEMPTS: u32 = 3;
 /// How long a job may take before this run stops asking; it can be asked again by a later one.
 const LONGEST_JOB: Duration = Duration::from_mins(45);
 /// How long a provider may answer nothing but errors about a job before this run stops asking.
 const LONGEST_SILENCE: Duration = Duration::from_mins(5);
+
+/// Why a shot is given up whose take of an earlier film is not on the disk any more.
+const REUSED_AND_GONE: &str =
+    "the kept take that it uses is gone from the disk (`aida retake` buys another)";
 
 /// What came of shooting.
 #[derive(Debug, Default)]
@@ -85,31 +86,42 @@ impl From<crate::store::StoreError> for End {
 }
 
 /// Where an image or clip is bought, and where it goes.
+#[derive(Clone)]
 pub(super) struct Errand<'a> {
     pub(super) producer: &'a Producer,
     pub(super) media: &'a Media,
     pub(super) claim: &'a Claim,
     /// Set when the run as a whole cannot go on: nothing more is sent.
-    halt: &'a CancellationToken,
+    pub(super) halt: &'a CancellationToken,
     pub(super) shot_id: ShotId,
     pub(super) shot: &'a Shot,
     pub(super) step: Step,
     pub(super) kind: OperationKind,
+    /// What shots are to look like.
+    pub(super) references: &'a References,
     /// The keyframe that a clip starts from.
-    keyframe: Option<PathBuf>,
+    pub(super) keyframe: Option<PathBuf>,
 }
 
 impl Producer {
     /// Buys and fetches what the storyboard still lacks.
     pub async fn shoot(&self, claim: &Claim, media: &Media, shots: &[(ShotId, Shot)]) -> Shooting {
-        let halt = CancellationToken::new();
-        let mut work: FuturesUnordered<_> = shots
-            .iter()
-            .map(|(id, shot)| {
-                let halt = &halt;
-                async move { (shot, self.shoot_one(claim, media, halt, *id, shot).await) }
-            })
-            .collect();
+        let halt = claim.cancel.child_token();
+        let pictures = match self.pictures(claim, shots).await {
+            Ok(pictures) => pictures,
+            Err(error) => return Shooting { stopped: vec![error], ..Shooting::default() },
+        };
+        let references = References::new(pictures, self.vault.clone(), shots);
+        let mut work: FuturesUnordered<_> =
+            shots
+                .iter()
+                .map(|(id, shot)| {
+                    let (halt, references) = (&halt, &references);
+                    async move {
+                        (shot, self.shoot_one(claim, media, halt, references, *id, shot).await)
+                    }
+                })
+                .collect();
         let mut shooting = Shooting::default();
         while let Some((shot, end)) = work.next().await {
             match end {
@@ -137,6 +149,7 @@ impl Producer {
         claim: &Claim,
         media: &Media,
         halt: &CancellationToken,
+        references: &References,
         shot_id: ShotId,
         shot: &Shot,
     ) -> Result<PathBuf, End> {
@@ -149,22 +162,73 @@ impl Producer {
             shot,
             step: Step::Image,
             kind: OperationKind::Image,
+            references,
             keyframe: None,
         };
-        let keyframe = image.run().await?;
-        let clip = Errand {
-            step: Step::Clip,
-            kind: OperationKind::Clip,
-            keyframe: Some(keyframe),
-            ..image
+        let clip = Errand { step: Step::Clip, kind: OperationKind::Clip, ..image.clone() };
+        let Some(retake) = claim.options.retake else {
+            // A clip that is there, or paid for, needs no keyframe: none is bought for it.
+            let (path, made) = clip.look().await?;
+            if path.is_some() || made.as_ref().is_some_and(is_paid_for) {
+                let keyframe = image.without_buying().await;
+                references.tell(shot.number, keyframe.as_ref().ok().cloned().flatten());
+                return Errand { keyframe: keyframe?, ..clip }.run().await;
+            }
+            let keyframe = image.run().await;
+            references.tell(shot.number, keyframe.as_ref().ok().cloned());
+            return Errand { keyframe: Some(keyframe?), ..clip }.run().await;
         };
-        clip.run().await
+        // Of the other shots, and of the other step, a retake takes what there is.
+        let keyframe = if retake.buys(shot.number, OperationKind::Image) {
+            Some(image.run().await?)
+        } else {
+            None
+        };
+        if !retake.buys(shot.number, OperationKind::Clip) {
+            return clip.found().await;
+        }
+        let keyframe = match keyframe {
+            Some(keyframe) => keyframe,
+            None => image.found().await?,
+        };
+        Errand { keyframe: Some(keyframe), ..clip }.run().await
     }
 }
 
+/// Whether something was bought, or may have been, or is used again.
+const fn is_paid_for(operation: &Operation) -> bool {
+    use OperationState::{Kept, Ready, Submitted, Submitting, Unknown};
+    matches!(operation.state, Submitting | Submitted | Ready | Kept | Unknown)
+}
+
 impl Errand<'_> {
+    /// The take of this step as far as it is there or can be fetched; nothing is bought.
+    async fn without_buying(&self) -> Result<Option<PathBuf>, End> {
+        let (path, made) = self.look().await?;
+        let is_fetchable = made.is_some_and(|made| {
+            use OperationState::{Kept, Ready, Submitted};
+            let has_job = made.job.is_some() || made.result.is_some();
+            has_job && matches!(made.state, Submitted | Ready | Kept)
+        });
+        if path.is_none() && !is_fetchable {
+            return Ok(None);
+        }
+        match self.run().await {
+            Ok(path) => Ok(Some(path)),
+            Err(End::Failed(_)) => Ok(None),
+            Err(end) => Err(end),
+        }
+    }
+
     async fn run(&self) -> Result<PathBuf, End> {
-        let end = self.take().await;
+        let span = spans::step(self.shot.number, self.kind);
+        let end = self.take().instrument(span.clone()).await;
+        match &end {
+            Ok(_) => {}
+            Err(End::Failed(_)) => spans::failed(&span, "failed"),
+            Err(End::Unknown) => spans::failed(&span, "money_unknown"),
+            Err(End::Stopped(_)) => spans::failed(&span, "stopped"),
+        }
         if let Err(End::Failed(message)) = &end {
             self.tell(Progress::Failed { message: message.clone() });
         }
@@ -186,7 +250,10 @@ impl Errand<'_> {
                 continue;
             };
             operation = match current.state {
-                OperationState::Planned if current.model != self.model() => {
+                OperationState::Planned
+                    if current.model != self.model()
+                        || !self.producer.till.is_priced_as_today(&current) =>
+                {
                     self.give_up_plan(&current).await?;
                     None
                 }
@@ -195,187 +262,45 @@ impl Errand<'_> {
                     self.submit(current, attempt).await?
                 }
                 OperationState::Submitted => self.wait_for(current, attempt).await?,
+                OperationState::Kept if current.job.is_none() && current.result.is_none() => {
+                    return Err(End::Failed(REUSED_AND_GONE.to_owned()));
+                }
                 OperationState::Ready | OperationState::Kept => return self.fetch(&current).await,
-                OperationState::FailedNotCharged | OperationState::FailedCharged => None,
-                OperationState::Unknown | OperationState::Submitting => return Err(End::Unknown),
+                OperationState::FailedNotCharged => None,
+                // It is paid for: buying another one is for the user to order.
+                OperationState::FailedCharged => return Err(End::Failed(charged_before(&current))),
+                OperationState::Unknown => Some(self.recover(current).await?),
+                OperationState::Submitting => return Err(End::Unknown),
             };
         }
     }
 
-    /// What there is already: the take, if its file is on the disk, and the latest operation.
+    /// What there is already: the take, if its file is on the disk, and the latest operation. Of a step
+    /// that is taken again only what this run has done counts.
     async fn look(&self) -> Result<(Option<PathBuf>, Option<Operation>), End> {
+        let retake = self.claim.options.retake;
+        let is_retaken = retake.is_some_and(|retake| retake.buys(self.shot.number, self.kind));
         let mut session = self.producer.store.session().await?;
         let take = takes::chosen(&mut session, self.shot_id, self.kind).await?;
-        let operation = operations::latest_for_shot(&mut session, self.shot_id, self.kind).await?;
+        let of_run = is_retaken.then_some(self.claim.run.id);
+        let operation =
+            operations::latest_for_shot(&mut session, self.shot_id, self.kind, of_run).await?;
         session.close().await;
-        let path = take.map(|take| self.producer.projects_folder.join(take.path));
+        let counts = !is_retaken
+            || operation.as_ref().is_some_and(|found| found.state == OperationState::Kept);
+        let path =
+            take.filter(|_| counts).map(|take| self.producer.projects_folder.join(take.path));
         Ok((path.filter(|path| path.is_file()), operation))
     }
 
-    async fn plan(&self) -> Result<Operation, End> {
-        self.stop_if_asked()?;
-        let purpose = self.purpose();
-        let (image, video) = (&self.media.image, &self.media.video);
-        let new = if self.kind == OperationKind::Image {
-            let seller = (image.provider(), image.model(), image.endpoint());
-            self.producer.till.plan(&purpose, self.kind, seller, Quantity::Images(1))?
-        } else {
-            let seconds =
-                sold_duration(video.durations(), self.shot.duration_seconds).unwrap_or_default();
-            let quantity = Quantity::VideoSeconds { seconds, audio: self.claim.options.audio };
-            let seller = (video.provider(), video.model(), video.endpoint());
-            self.producer.till.plan(&purpose, self.kind, seller, quantity)?
-        };
+    /// The take that the film uses, which this run does not buy.
+    pub(super) async fn found(&self) -> Result<PathBuf, End> {
         let mut session = self.producer.store.session().await?;
-        operations::plan(&mut session, &new, self.producer.clock.now()).await?;
-        let operation = operations::load(&mut session, new.id).await?;
+        let take = takes::chosen(&mut session, self.shot_id, self.kind).await?;
         session.close().await;
-        Ok(operation)
-    }
-
-    /// The model that this step buys from.
-    fn model(&self) -> &str {
-        if self.kind == OperationKind::Image {
-            self.media.image.model()
-        } else {
-            self.media.video.model()
-        }
-    }
-
-    /// What was planned for a model that the run no longer uses is not bought.
-    async fn give_up_plan(&self, operation: &Operation) -> Result<(), End> {
-        let (from, to) = (OperationState::Planned, OperationState::FailedNotCharged);
-        let mut session = self.producer.store.session().await?;
-        let now = self.producer.clock.now();
-        operations::transition(&mut session, operation.id, from, to, Change::default(), now)
-            .await?;
-        session.close().await;
-        Ok(())
-    }
-
-    /// Sends a planned operation. Answers the operation to go on with, or none if a new one is to
-    /// be planned.
-    async fn submit(&self, operation: Operation, attempt: u32) -> Result<Option<Operation>, End> {
-        self.stop_if_asked()?;
-        let payload = if self.kind == OperationKind::Image {
-            self.media.image.payload(&ImageRequest {
-                prompt: self.shot.image_prompt.clone(),
-                aspect: self.claim.aspect,
-                reference_urls: Vec::new(),
-            })
-        } else {
-            match self.clip_payload().await {
-                Ok(payload) => payload,
-                Err(failure) => return self.after_refusal(operation, &failure, attempt).await,
-            }
-        };
-        // Waiting for one's turn is not an attempt that failed.
-        let submission = loop {
-            match self.send(&operation, &payload).await? {
-                Submission::Wait(time) => self.pause(time).await?,
-                submission => break submission,
-            }
-        };
-        match submission {
-            Submission::Accepted(job) => {
-                self.tell(Progress::Submitted);
-                let job = serde_json::to_value(&job).ok();
-                let now = self.producer.clock.now();
-                let submitted = Operation {
-                    state: OperationState::Submitted,
-                    request_id: job
-                        .as_ref()
-                        .and_then(|job| Some(job["request_id"].as_str()?.to_owned())),
-                    job,
-                    sent_at: operation.sent_at.or(Some(now)),
-                    submitted_at: Some(now),
-                    ..operation
-                };
-                Ok(Some(submitted))
-            }
-            Submission::Wait(_) => Ok(Some(operation)),
-            // A provider that says at once that it could not make it may have tried; what it says of the
-            // money is no proof, so it is not bought again without being told to.
-            Submission::Refused(failure) if failure.class == FailureClass::Generation => {
-                Err(End::Failed(failure.message))
-            }
-            Submission::Refused(failure) => {
-                self.after_failure(&failure, attempt).await.map(|()| None)
-            }
-            Submission::Lost(failure) if failure.money == MoneyState::Unknown => Err(End::Unknown),
-            // It was charged: it is not bought again without being told to.
-            Submission::Lost(failure) => Err(End::Failed(failure.message)),
-        }
-    }
-
-    /// Sends a payload through the till once, unless the provider has no room just now.
-    async fn send(&self, operation: &Operation, payload: &Value) -> Result<Submission, End> {
-        let (till, halt) = (&self.producer.till, self.halt);
-        let submission = if self.kind == OperationKind::Image {
-            let model = &self.media.image;
-            let balance = model.balance().await.unwrap_or_default();
-            till.submit(operation, payload, balance, halt, |reservation| {
-                model.submit(reservation, payload)
-            })
-            .await?
-        } else {
-            let model = &self.media.video;
-            till.submit(operation, payload, None, halt, |reservation| {
-                model.submit(reservation, payload)
-            })
-            .await?
-        };
-        Ok(submission)
-    }
-
-    /// Uploads the keyframe anew, for this operation alone, and makes the payload from its address.
-    async fn clip_payload(&self) -> Result<Value, ProviderError> {
-        let model = &self.media.video;
-        let keyframe = self.keyframe.as_deref().unwrap_or_else(|| Path::new(""));
-        let keyframe_url = model.upload(keyframe).await?;
-        let seconds =
-            sold_duration(model.durations(), self.shot.duration_seconds).unwrap_or_default();
-        Ok(model.payload(&ClipRequest {
-            prompt: self.shot.motion_prompt.clone(),
-            keyframe_url,
-            seconds,
-            audio: self.claim.options.audio,
-        }))
-    }
-
-    /// The free upload before a send failed: the operation is still planned.
-    async fn after_refusal(
-        &self,
-        operation: Operation,
-        failure: &ProviderError,
-        attempt: u32,
-    ) -> Result<Option<Operation>, End> {
-        self.after_failure(failure, attempt).await?;
-        Ok(Some(operation))
-    }
-
-    /// Decides what a failure means: wait and try again, give up the shot, or stop the run.
-    async fn after_failure(&self, failure: &ProviderError, attempt: u32) -> Result<(), End> {
-        match failure.class {
-            FailureClass::Credentials | FailureClass::Funds | FailureClass::NotOffered => {
-                Err(End::Stopped(TillError::from(failure.clone()).into()))
-            }
-            FailureClass::RateLimited | FailureClass::Unavailable | FailureClass::Network => {
-                if attempt >= ATTEMPTS + 2 {
-                    return Err(End::Stopped(TillError::from(failure.clone()).into()));
-                }
-                self.pause(back_off(attempt, failure.retry_after)).await
-            }
-            FailureClass::Generation | FailureClass::Malformed
-                if failure.money == MoneyState::NotCharged && attempt < ATTEMPTS =>
-            {
-                self.pause(back_off(attempt, failure.retry_after)).await
-            }
-            FailureClass::Policy
-            | FailureClass::Input
-            | FailureClass::Generation
-            | FailureClass::Malformed => Err(End::Failed(failure.message.clone())),
-        }
+        let path = take.map(|take| self.producer.projects_folder.join(take.path));
+        let found = path.filter(|path| path.is_file());
+        found.ok_or_else(|| End::Failed(format!("it has no {} yet", self.kind.as_str())))
     }
 
     /// Asks about a job until it is done.
@@ -449,13 +374,13 @@ impl Errand<'_> {
             .join(format!("shot-{:02}", self.shot.number))
     }
 
-    fn purpose(&self) -> Purpose {
+    pub(super) fn purpose(&self) -> Purpose {
         let component =
             if self.kind == OperationKind::Image { Component::Image } else { Component::Video };
         Purpose { shot: Some(self.shot_id), ..self.claim.purpose(component) }
     }
 
-    fn stop_if_asked(&self) -> Result<(), End> {
+    pub(super) fn stop_if_asked(&self) -> Result<(), End> {
         if self.claim.cancel.is_cancelled() || self.halt.is_cancelled() {
             return Err(End::Stopped(TillError::Cancelled.into()));
         }
@@ -463,9 +388,17 @@ impl Errand<'_> {
     }
 
     /// Waits before something is sent: ends when the run is asked to stop or cannot go on.
-    async fn pause(&self, time: Duration) -> Result<(), End> {
+    pub(super) async fn pause(&self, time: Duration) -> Result<(), End> {
+        self.unless_stopped(tokio::time::sleep(time)).await
+    }
+
+    /// Waits for something before something is sent: ends when the run is asked to stop or cannot go on.
+    pub(super) async fn unless_stopped<T>(
+        &self,
+        waiting: impl Future<Output = T>,
+    ) -> Result<T, End> {
         tokio::select! {
-            () = tokio::time::sleep(time) => Ok(()),
+            waited = waiting => Ok(waited),
             () = self.halt.cancelled() => Err(End::Stopped(TillError::Cancelled.into())),
             () = self.claim.cancel.cancelled() => Err(End::Stopped(TillError::Cancelled.into())),
         }
@@ -482,6 +415,12 @@ impl Errand<'_> {
     pub(super) fn tell(&self, progress: Progress) {
         self.claim.tell(Event::Shot { shot: self.shot.number, step: self.step, progress });
     }
+}
+
+/// Why a shot is given up whose image or clip was charged and failed before.
+fn charged_before(operation: &Operation) -> String {
+    let words = operation.failure.as_ref().and_then(|failure| failure["message"].as_str());
+    format!("{} (it was charged; `aida retake` buys another)", words.unwrap_or("it failed"))
 }
 
 /// Whether an error from asking about a job leaves open how the job fares.

@@ -42,6 +42,39 @@ pub struct Shot {
     pub references: Vec<String>,
 }
 
+/// What a shot names as something to look like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference {
+    /// The picture of another shot, by its number.
+    Shot(u32),
+    /// A picture of the user's, by its name.
+    Picture(String),
+}
+
+impl Reference {
+    /// Reads what an author wrote: `shot 1`, `Shot #1` or a file's name.
+    pub fn read(name: &str) -> Self {
+        let name = name.trim().trim_matches(['"', '\'', '`', '“', '”']).trim();
+        let lower = name.to_lowercase();
+        let number = lower
+            .strip_prefix("shot")
+            .and_then(|rest| rest.trim_start_matches([' ', '#', '-', '_']).parse::<u32>().ok());
+        number.map_or_else(|| Self::Picture(name.to_owned()), Self::Shot)
+    }
+}
+
+/// What the shots of a storyboard may name as references.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReferenceRules {
+    /// The names of the user's pictures that may be named.
+    pub pictures: Vec<String>,
+    /// The names of those that every keyframe is shown anyhow.
+    pub for_all: Vec<String>,
+    /// The most that the image model is shown for one picture; 0 where it is shown none, and then
+    /// what is named is only left out.
+    pub most: usize,
+}
+
 /// Why a storyboard was not taken, in words that its author (often a model) can act on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -80,6 +113,55 @@ impl Storyboard {
             rest -= shot.duration_seconds - old;
         }
         self
+    }
+
+    /// Checks what the shots name as references: earlier shots and pictures that there are, and no
+    /// more of them than the image model is shown.
+    pub fn check_references(&self, rules: &ReferenceRules) -> Result<(), StoryboardError> {
+        let wrong = |message: String| Err(StoryboardError(message));
+        let is_same = |known: &String, name: &str| known.to_lowercase() == name.to_lowercase();
+        for (shot, number) in self.shots.iter().zip(1_u32..) {
+            let mut others: Vec<String> = Vec::new();
+            for name in &shot.references {
+                let key = match Reference::read(name) {
+                    Reference::Shot(named) if (1..number).contains(&named) => {
+                        format!("shot {named}")
+                    }
+                    Reference::Shot(_) => {
+                        return wrong(format!(
+                            "shot {number} names '{name}' as a reference; only shots before it can be named"
+                        ));
+                    }
+                    Reference::Picture(picture) => {
+                        if rules.for_all.iter().any(|known| is_same(known, &picture)) {
+                            continue;
+                        }
+                        if !rules.pictures.iter().any(|known| is_same(known, &picture)) {
+                            let known = if rules.pictures.is_empty() {
+                                "there are no pictures that can be named".to_owned()
+                            } else {
+                                format!("pictures that can be named: {}", rules.pictures.join(", "))
+                            };
+                            return wrong(format!(
+                                "shot {number} names '{name}' as a reference, which is no earlier shot and no picture; {known}"
+                            ));
+                        }
+                        picture.to_lowercase()
+                    }
+                };
+                if !others.contains(&key) {
+                    others.push(key);
+                }
+            }
+            let room = rules.most.saturating_sub(rules.for_all.len());
+            if rules.most > 0 && others.len() > room {
+                return wrong(format!(
+                    "shot {number} names {} references; the image model can be shown {room}",
+                    others.len()
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Checks the storyboard against the brief: shots numbered from 1 without gaps, as many as
@@ -182,6 +264,29 @@ mod tests {
         let brief = brief(dec!(30), 2);
         let fitted = storyboard(&[dec!(5), dec!(5)]).fitted(&brief, 10);
         assert!(fitted.check(&brief, 10).is_err());
+    }
+
+    #[test]
+    fn references_are_earlier_shots_and_pictures_that_there_are() {
+        let rules = ReferenceRules {
+            pictures: vec!["Logo.png".to_owned(), "cup.jpg".to_owned()],
+            for_all: vec!["Logo.png".to_owned()],
+            most: 2,
+        };
+        let check = |references: &[&str]| {
+            let mut storyboard = storyboard(&[dec!(5), dec!(5)]);
+            storyboard.shots[1].references =
+                references.iter().map(|name| (*name).to_owned()).collect();
+            storyboard.check_references(&rules).map_err(|error| error.0)
+        };
+        assert_eq!(check(&[]), Ok(()));
+        assert_eq!(check(&["Shot 1", "shot #1", "logo.PNG"]), Ok(()));
+        assert_eq!(check(&["`cup.jpg`"]), Ok(()));
+        for forward in ["shot 2", "shot 3", "shot 0"] {
+            assert!(check(&[forward]).unwrap_err().contains("only shots before it"), "{forward}");
+        }
+        assert!(check(&["notes.md"]).unwrap_err().contains("can be named: Logo.png, cup.jpg"));
+        assert!(check(&["shot 1", "cup.jpg"]).unwrap_err().contains("names 2 references"));
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use crate::ledger::{Component, TillError};
+use crate::memory::files::Vision;
 use crate::memory::recall::RecallRequest;
 use crate::memory::{Memory, MemoryError};
 use crate::providers::{LanguageModel, LanguageReply, LanguageRequest};
@@ -26,9 +27,10 @@ impl Producer {
         claim: &mut Claim,
         language: &dyn LanguageModel,
         video_durations: &[u32],
+        most_references: usize,
     ) -> Result<(), StudioError> {
         let brief = claim.brief()?;
-        let recalled = self.recall(claim, &brief).await?;
+        let recalled = self.recall(claim, &brief, language).await?;
         let model = claim.options.language_model.clone().unwrap_or_default();
         let assignment = Assignment {
             clip_lengths: video_durations.to_vec(),
@@ -36,10 +38,12 @@ impl Producer {
             recall: recalled.work,
             preferences: recalled.preferences,
             campaign: claim.options.campaign.map(|_| recalled.campaign),
+            wording: claim.options.wording(),
             model: model.clone(),
             image_model: claim.options.image_model.clone(),
             video_model: claim.options.video_model.clone(),
             audio: claim.options.audio,
+            references: self.reference_rules(claim, most_references).await?,
             brief,
         };
         let team = PaidTeam { producer: self, claim, language };
@@ -65,8 +69,14 @@ impl Producer {
         clip_lengths: &[u32],
     ) -> Result<(), StudioError> {
         let brief = claim.brief()?;
+        let style = claim.options.style.clone().unwrap_or_default();
+        let leaning = self.memory.leaning(&claim.run.user_id, claim.options.campaign).await?;
+        self.take_in_files(claim, None).await?;
         let direction = outline::Direction {
-            style: None,
+            palette: style.palette,
+            style: Some(style.look).filter(|look| !look.is_empty()),
+            wording: claim.options.wording(),
+            leaning,
             sold_seconds: clip_lengths.to_vec(),
             longest_shot_seconds: clip_lengths.last().copied().unwrap_or_default(),
         };
@@ -75,10 +85,18 @@ impl Producer {
     }
 
     /// What earlier work has to say to a brief: looked up once for a run, then kept with it.
-    async fn recall(&self, claim: &mut Claim, brief: &Brief) -> Result<Recalled, StudioError> {
+    async fn recall(
+        &self,
+        claim: &mut Claim,
+        brief: &Brief,
+        language: &dyn LanguageModel,
+    ) -> Result<Recalled, StudioError> {
         if let Some(recalled) = &claim.options.recalled {
             return Ok(recalled.clone());
         }
+        // Before the brief is compared with them, and told with the words that stand then.
+        let vision = Vision { provider: language, model: &self.vision_model, till: &self.till };
+        self.take_in_files(claim, Some(&vision)).await?;
         let purpose = claim.purpose(Component::Embedding);
         let files: Vec<_> = claim.options.files.iter().map(|(id, _)| *id).collect();
         let request = RecallRequest {

@@ -8,9 +8,28 @@ fn the_pages() {
         "",
         "create-video",
         "resume",
+        "recover",
+        "why",
+        "retake",
+        "show",
         "search",
+        "memory",
+        "memory reindex",
+        "memory export",
+        "memory import",
+        "files",
+        "files add",
         "campaigns",
+        "campaigns style",
+        "feedback",
+        "preferences",
         "costs",
+        "costs explain",
+        "costs reconcile",
+        "budget",
+        "budget set",
+        "budget set provider",
+        "prices",
         "health",
         "migrate",
         "config",
@@ -20,7 +39,7 @@ fn the_pages() {
         let words: Vec<_> = page.split_whitespace().chain(["--help"]).collect();
         let help = Sandbox::new().aida(&words);
         assert_eq!(help.code, 0);
-        let name = if page.is_empty() { "aida" } else { page };
+        let name = if page.is_empty() { "aida".to_owned() } else { page.replace(' ', "-") };
         insta::assert_snapshot!(name, help);
     }
 }

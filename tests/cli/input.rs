@@ -77,7 +77,7 @@ fn wrong_flags_are_wrong_usage() {
         "costs --since 2999-01-01",
         "costs --csv --json",
         "costs --fail-over -1",
-        "costs --min-cache-hit 60",
+        "costs --min-cache-hit 600",
         "create-video",
         "create-video food --scenes 0",
         "create-video food --scenes 1000",

@@ -9,4 +9,5 @@ mod config;
 mod costs;
 mod help;
 mod input;
+mod prices;
 mod sandbox;

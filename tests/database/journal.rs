@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
+use aida::store::redaction::{Redaction, Redactor};
 use rust_decimal::Decimal;
 use rust_decimal_macros::dec;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::rows::Work;
 use crate::support::TestDatabase;
@@ -106,6 +108,73 @@ async fn an_older_database_learns_what_was_bought_since() {
     assert_eq!(journal(&database), "");
     let mut session = store.session().await.unwrap();
     assert_eq!(operation(&mut session, second).await.0, "kept");
+}
+
+#[tokio::test]
+async fn what_was_forgotten_does_not_come_back_out_of_the_journal() {
+    // Whether the process that forgets is ended before it commits or behind that.
+    for is_committed in [false, true] {
+        let database = TestDatabase::embedded();
+        let folder = database.data_dir().join("database");
+        let older = database.data_dir().join("older");
+        let (mine, others) = (Work::new(), Work::new());
+        let store = database.open().await;
+        store.session().await.unwrap().close().await;
+        database.end_host("TERM");
+        copy_folder(&folder, &older);
+
+        let mut session = store.session().await.unwrap();
+        mine.submit(&mut session).await;
+        others.submit(&mut session).await;
+        for table in ["projects", "runs", "operations"] {
+            let sql = format!("UPDATE {table} SET user_id = 'bob' WHERE id = $1");
+            let id = match table {
+                "projects" => others.project.uuid(),
+                "runs" => others.run.uuid(),
+                _ => others.operation.uuid(),
+            };
+            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).execute(&mut *session).await.unwrap();
+        }
+        for work in [mine, others] {
+            store.journal(&mut session, work.operation).await.unwrap();
+        }
+        let redaction = Redaction {
+            words: "Bowl of soup, \"steaming\" çà".to_owned(),
+            instead: "…".to_owned(),
+            is_everywhere: true,
+        };
+        let redactor = Arc::new(Redactor::new("anna", &[redaction]));
+        let mut transaction = session.begin().await.unwrap();
+        redactor.redact(&mut transaction).await.unwrap();
+        store.redact_journal(&mut transaction, &redactor).await.unwrap();
+        if is_committed {
+            transaction.commit().await.unwrap();
+        } else {
+            drop(transaction);
+        }
+        drop(session);
+        database.end_host("KILL");
+        let text = journal(&database);
+        assert_eq!(text.matches("bowl of soup").count(), 1, "{text}");
+        fs::remove_dir_all(&folder).unwrap();
+        fs::rename(&older, &folder).unwrap();
+
+        let mut session = store.session().await.unwrap();
+        for (work, expected) in
+            [(mine, "a … et là"), (others, "a bowl of soup, \"steaming\"\nçà et là")]
+        {
+            assert_eq!(operation(&mut session, work).await, ("submitting".to_owned(), 1, None));
+            let (prompt, reserved): (String, Decimal) = sqlx::query_as(
+                "SELECT image_prompt, reserved_usd FROM shots JOIN operations ON shot_id = shots.id
+                 WHERE operations.id = $1",
+            )
+            .bind(work.operation)
+            .fetch_one(&mut *session)
+            .await
+            .unwrap();
+            assert_eq!((prompt.as_str(), reserved), (expected, dec!(0.350000000001)));
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use aida::ids::OperationId;
 use aida::ledger::money::Quantity;
 use aida::ledger::operation::OperationKind;
-use aida::ledger::{Component, Submission, TillError};
+use aida::ledger::{Component, Parcel, Submission, TillError};
 use aida::providers::fal::{VIDEO_MODELS, video_model};
 use aida::providers::http::download;
 use aida::providers::kie::{IMAGE_MODELS, image_model};
@@ -51,11 +51,10 @@ async fn order_image(
     let payload = model.payload(&image_request(prompt));
     let operation = planned(studio, &new).await;
     let never = CancellationToken::new();
+    let parcel = Parcel { payload: &payload, balance_before: None, owner: None };
     let submission = studio
         .till
-        .submit(&operation, &payload, None, &never, |reservation| {
-            model.submit(reservation, &payload)
-        })
+        .submit(&operation, parcel, &never, |reservation| model.submit(reservation, &payload))
         .await
         .unwrap();
     (new.id, submission)
@@ -82,11 +81,10 @@ async fn order_clip(
     let payload = model.payload(request);
     let operation = planned(studio, &new).await;
     let never = CancellationToken::new();
+    let parcel = Parcel { payload: &payload, balance_before: None, owner: None };
     let submission = studio
         .till
-        .submit(&operation, &payload, None, &never, |reservation| {
-            model.submit(reservation, &payload)
-        })
+        .submit(&operation, parcel, &never, |reservation| model.submit(reservation, &payload))
         .await
         .unwrap();
     (new.id, submission)

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aida::clock::SystemClock;
 use aida::ledger::prices::PriceBook;
 use aida::ledger::{Component, Purpose, Till};
 use aida::providers::anthropic::AnthropicModel;
@@ -19,7 +18,7 @@ use crate::support::World;
 
 /// A world, a database and a till between them.
 pub(crate) struct Studio {
-    pub(crate) world: World,
+    pub(crate) world: Arc<World>,
     pub(crate) store: Store,
     pub(crate) till: Till,
     pub(crate) client: HttpClient,
@@ -32,14 +31,10 @@ impl Studio {
         let database = TestDatabase::fresh().await;
         let store = database.open().await;
         let prices = Arc::new(PriceBook::shipped());
-        let till = Till::new(store.clone(), prices, Arc::new(SystemClock), 10);
-        Self {
-            world: World::start(1_000.0),
-            store,
-            till,
-            client: HttpClient::new().unwrap(),
-            _database: database,
-        }
+        let answers = database.data_dir().join("answers");
+        let world = Arc::new(World::start(1_000.0));
+        let till = Till::new(store.clone(), prices, world.clock(), 10, answers);
+        Self { world, store, till, client: HttpClient::new().unwrap(), _database: database }
     }
 
     fn base(&self, name: &str) -> BaseUrl {
@@ -91,5 +86,12 @@ impl Studio {
 
 /// A purpose outside any project.
 pub(crate) fn purpose(component: Component) -> Purpose {
-    Purpose { user_id: "ada".to_owned(), project: None, run: None, shot: None, component }
+    Purpose {
+        user_id: "ada".to_owned(),
+        project: None,
+        run: None,
+        shot: None,
+        component,
+        owner: None,
+    }
 }

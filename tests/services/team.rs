@@ -2,11 +2,14 @@
 
 use aida::ledger::{Component, Till, TillError};
 use aida::providers::anthropic::AnthropicModel;
-use aida::providers::{Embedder as _, LanguageModel as _, LanguageReply, LanguageRequest, Probe};
+use aida::providers::{
+    Embedder as _, LanguageModel as _, LanguageReply, LanguageRequest, Probe, TextRole,
+};
 use aida::studio::agents::{
     AgentError, Assignment, Creation, Library, LibraryError, Turns, create,
 };
 use aida::studio::brief::{Aspect, Brief};
+use aida::studio::storyboard::ReferenceRules;
 use async_trait::async_trait;
 use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
@@ -54,7 +57,7 @@ impl Library for EmptyLibrary {
     }
 }
 
-fn assignment(brief: &str, shots: u32, seconds: u32) -> Assignment {
+pub(crate) fn assignment(brief: &str, shots: u32, seconds: u32) -> Assignment {
     Assignment {
         brief: Brief {
             text: brief.parse().unwrap(),
@@ -68,10 +71,12 @@ fn assignment(brief: &str, shots: u32, seconds: u32) -> Assignment {
         recall: String::new(),
         preferences: String::new(),
         campaign: None,
+        wording: aida::studio::wording::Wording::default(),
         model: "claude-sonnet-5-5".to_owned(),
         image_model: "midjourney-7-fast".to_owned(),
         video_model: "kling-2.6-pro".to_owned(),
         audio: false,
+        references: ReferenceRules::default(),
     }
 }
 
@@ -196,8 +201,12 @@ async fn texts_are_embedded_in_their_order_and_probes_are_free() {
     let studio = Studio::open().await;
     let texts = ["soup with bread".to_owned(), "a night in the city".to_owned(), "soup".to_owned()];
     let embedder = studio.embedder();
-    let vectors =
-        studio.till.embed(&purpose(Component::Embedding), &embedder, &texts).await.unwrap();
+    let vectors = studio
+        .till
+        .embed(&purpose(Component::Embedding), &embedder, &texts, TextRole::Document)
+        .await
+        .unwrap()
+        .vectors;
     let likeness = |one: usize, other: usize| -> f32 {
         vectors[one].iter().zip(&vectors[other]).map(|(one, other)| one * other).sum()
     };

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::anthropic::cache::{Block, Counts, Lifetime, PromptCache, render};
+use crate::support::anthropic::cache::{Asked, Block, Counts, Lifetime, PromptCache, render};
+use crate::support::anthropic::models::Model;
 
 const READING: Duration = Duration::from_secs(1);
 
@@ -21,10 +23,14 @@ fn marked(mark: char, tokens: usize, lifetime: Lifetime) -> Block {
     Block { breakpoint: Some(lifetime), ..block(mark, tokens) }
 }
 
+/// Who asks at a second of the service's life.
+fn at(now: Duration) -> Asked<'static> {
+    Asked { workspace: "one", least_tokens: 512, now, readable: now + READING }
+}
+
 /// Counts a prompt at a second of the service's life.
 fn count(cache: &mut PromptCache, blocks: &[Block], second: u64) -> Counts {
-    let now = Duration::from_secs(second);
-    cache.count(blocks, now, now + READING)
+    cache.count(blocks, at(Duration::from_secs(second)))
 }
 
 #[test]
@@ -43,7 +49,7 @@ fn an_entry_cannot_be_read_before_the_first_answer_begins() {
     let prompt = [marked('s', 1_000, Lifetime::FiveMinutes)];
     count(&mut cache, &prompt, 0);
     let now = Duration::from_millis(500);
-    let beside = cache.count(&prompt, now, now + READING);
+    let beside = cache.count(&prompt, at(now));
     assert_eq!(beside.written_for_5_minutes, 1_000, "both calls pay for the write");
     assert_eq!(count(&mut cache, &prompt, 1).read, 1_000, "the first answer has begun");
 }
@@ -67,6 +73,88 @@ fn a_short_prefix_is_not_cached() {
     let prompt = [marked('s', 511, Lifetime::FiveMinutes)];
     for second in [0, 10] {
         assert_eq!(count(&mut cache, &prompt, second).uncached, 511);
+    }
+}
+
+#[test]
+fn each_model_has_a_shortest_prefix_of_its_own() {
+    for (model, least) in [
+        ("claude-sonnet-5-5", 512),
+        ("claude-haiku-5-5", 512),
+        ("claude-opus-5", 512),
+        ("claude-sonnet-5", 1_024),
+        ("claude-sonnet-4-6", 2_048),
+        ("claude-haiku-4-5", 4_096),
+    ] {
+        let least_tokens = Model::find(model).unwrap().least_cached_tokens;
+        assert_eq!(least_tokens, least, "{model}");
+        let asked = Asked { least_tokens, ..at(Duration::from_secs(1)) };
+        for (tokens, written) in [(least - 1, 0), (least, least)] {
+            let prompt = [marked('s', usize::try_from(tokens).unwrap(), Lifetime::FiveMinutes)];
+            let counts = PromptCache::default().count(&prompt, asked);
+            assert_eq!(counts.written_for_5_minutes, written, "{model}: {tokens}");
+            assert_eq!(counts.total(), tokens);
+        }
+    }
+}
+
+#[test]
+fn one_workspace_reads_nothing_of_another() {
+    let mut cache = PromptCache::default();
+    let prompt = [marked('s', 1_000, Lifetime::OneHour)];
+    count(&mut cache, &prompt, 0);
+    let other = Asked { workspace: "two", ..at(Duration::from_secs(10)) };
+    assert_eq!(cache.count(&prompt, other).written_for_1_hour, 1_000);
+    assert_eq!(count(&mut cache, &prompt, 20).read, 1_000);
+}
+
+#[test]
+fn a_reading_keeps_the_lifetime_with_which_it_was_written() {
+    let mut cache = PromptCache::default();
+    count(&mut cache, &[marked('s', 1_000, Lifetime::FiveMinutes)], 0);
+    let longer = [marked('s', 1_000, Lifetime::OneHour)];
+    assert_eq!(count(&mut cache, &longer, 200).read, 1_000);
+    assert_eq!(count(&mut cache, &longer, 501).written_for_1_hour, 1_000, "five minutes later");
+    assert_eq!(count(&mut cache, &longer, 4_000).read, 1_000);
+}
+
+proptest! {
+    /// Whatever is asked, the four classes are disjoint and make up the whole prompt, and what is
+    /// asked again at once is read as far as it was written.
+    #[test]
+    fn the_classes_add_up(
+        prompts in prop::collection::vec(
+            (prop::collection::vec((0_u8..3, 1_usize..900, 0_u8..4), 1..26), 0_u64..400),
+            1..8,
+        ),
+    ) {
+        let mut cache = PromptCache::default();
+        let mut second = 0;
+        for (blocks, wait) in prompts {
+            second += wait;
+            let mut marks = 0;
+            let mut prompt: Vec<Block> = blocks
+                .iter()
+                .map(|&(mark, tokens, marking)| {
+                    let is_marked = marking == 0 && marks < 4;
+                    marks += u8::from(is_marked);
+                    let breakpoint = is_marked.then_some(Lifetime::FiveMinutes);
+                    Block { breakpoint, ..block(char::from(b'a' + mark), tokens) }
+                })
+                .collect();
+            // An hour may stand in front of five minutes.
+            if let Some(first) = prompt.iter_mut().find(|block| block.breakpoint.is_some()) {
+                first.breakpoint = Some(Lifetime::OneHour);
+            }
+            let total: usize = blocks.iter().map(|&(_, tokens, _)| tokens).sum();
+            let once = count(&mut cache, &prompt, second);
+            prop_assert_eq!(once.total(), u64::try_from(total).unwrap());
+            second += 1;
+            let again = count(&mut cache, &prompt, second);
+            prop_assert_eq!(again.total(), once.total());
+            prop_assert_eq!(again.read, once.read + once.written_for_5_minutes + once.written_for_1_hour);
+            prop_assert_eq!(again.uncached, once.uncached);
+        }
     }
 }
 
@@ -122,20 +210,31 @@ fn request() -> Value {
 #[test]
 fn what_breaks_the_key_and_what_does_not() {
     type Change = (&'static str, fn(&mut Value), bool, bool);
-    let changes: [Change; 6] = [
+    let changes: [Change; 7] = [
         ("nothing", |_| {}, true, true),
         ("the model", |body| body["model"] = json!("claude-opus-5-5"), false, false),
         ("the effort", |body| body["output_config"] = json!({"effort": "low"}), false, false),
         ("a tool", |body| body["tools"][0]["name"] = json!("find"), false, false),
         ("the thinking", |body| body["thinking"] = json!({"type": "between_tools"}), true, false),
         ("the tool choice", |body| body["tool_choice"] = json!({"type": "none"}), true, false),
+        (
+            "a picture",
+            |body| {
+                let picture = json!({"type": "image", "source": {"type": "url", "url": "u"}});
+                body["messages"][0]["content"].as_array_mut().unwrap().push(picture);
+            },
+            true,
+            false,
+        ),
     ];
     for (what, change, keeps_system, keeps_messages) in changes {
         let mut cache = PromptCache::default();
         count(&mut cache, &render(&request()).unwrap(), 0);
         let mut body = request();
         change(&mut body);
-        let blocks = render(&body).unwrap();
+        let mut blocks = render(&body).unwrap();
+        // Whether there is a picture is part of the key; the picture itself comes after the text.
+        blocks.truncate(3);
         let read = count(&mut cache, &blocks, 10).read;
         let system = u64::try_from(blocks[0].bytes.len() + blocks[1].bytes.len()).unwrap() / 4;
         assert_eq!(read > 0, keeps_system, "{what} changed and {read} tokens were read");

@@ -21,11 +21,16 @@ pub enum Service {
     Kie,
     /// Clips.
     Fal,
+    /// Embeddings, of another vendor.
+    Voyage,
+    /// Embeddings, on a host of one's own.
+    Ollama,
 }
 
 impl Service {
     /// Every service.
-    pub const ALL: [Self; 4] = [Self::Anthropic, Self::OpenAi, Self::Kie, Self::Fal];
+    pub const ALL: [Self; 6] =
+        [Self::Anthropic, Self::OpenAi, Self::Kie, Self::Fal, Self::Voyage, Self::Ollama];
 
     /// The name on the bill.
     pub const fn name(self) -> &'static str {
@@ -34,6 +39,8 @@ impl Service {
             Self::OpenAi => "openai",
             Self::Kie => "kie",
             Self::Fal => "fal",
+            Self::Voyage => "voyage",
+            Self::Ollama => "ollama",
         }
     }
 }
@@ -128,6 +135,8 @@ pub struct Bench {
     pub faults: Faults,
     violations: Mutex<Vec<Violation>>,
     records: Mutex<Vec<Record>>,
+    /// By how much the clock was set forward.
+    ahead: Mutex<Duration>,
 }
 
 impl Bench {
@@ -139,7 +148,23 @@ impl Bench {
             faults: Faults::default(),
             violations: Mutex::default(),
             records: Mutex::default(),
+            ahead: Mutex::default(),
         }
+    }
+
+    /// Sets the clock forward, as if so much time had passed in which nobody called.
+    pub fn skip(&self, time: Duration) {
+        *self.ahead.lock().unwrap() += time;
+    }
+
+    /// By how much the clock was set forward so far.
+    pub fn skipped(&self) -> Duration {
+        *self.ahead.lock().unwrap()
+    }
+
+    /// Our time since the services started, and what was skipped.
+    pub fn now(&self) -> Duration {
+        self.pace.elapsed() + self.skipped()
     }
 
     /// Writes down that a request was wrong.

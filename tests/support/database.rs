@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses some of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "test support")]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -156,7 +157,7 @@ fn native_server() -> Option<String> {
             std::env::var_os("AIDA_TEST_REQUIRE_ALL").is_none_or(|value| value != "1"),
             "AIDA_TEST_REQUIRE_ALL=1, but AIDA_TEST_DATABASE_URL is not set"
         );
-        eprintln!("SKIPPED: needs a native server in AIDA_TEST_DATABASE_URL");
+        say("SKIPPED: needs a native server in AIDA_TEST_DATABASE_URL");
     }
     server
 }
@@ -165,4 +166,9 @@ fn url_of(server: &str, name: &str) -> String {
     let mut url = url::Url::parse(server).unwrap();
     url.set_path(name);
     url.into()
+}
+
+/// Says something past the test runner, which keeps what passing tests print to itself.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -47,6 +47,7 @@ impl TestEnvironment {
             ("XDG_CACHE_HOME", format!("{home}/.cache")),
             ("XDG_STATE_HOME", format!("{home}/.local/state")),
             ("AIDA_DATA_DIR", data),
+            ("AIDA_RECOVER_SECONDS", "4".to_owned()),
             ("COLUMNS", "80".to_owned()),
             ("LANG", "C.UTF-8".to_owned()),
             ("TZ", "UTC".to_owned()),

@@ -50,6 +50,18 @@ pub enum Fault {
     },
     /// The job is accepted and refused by the moderation; it is not charged.
     Moderate,
+    /// fal takes the job, and it ends so; it is not charged.
+    EndJob {
+        /// HTTP status of the result.
+        status: u16,
+        /// Body of the result.
+        body: Value,
+    },
+    /// fal works on the job, yields nothing (HTTP 422) and charges for it all the same.
+    BillFailure {
+        /// Whether the answer says so in its billable units.
+        tells_units: bool,
+    },
     /// KIE reports success with an empty list of results this many times before it has some.
     EmptySuccess {
         /// Polls that are answered so.

@@ -25,8 +25,10 @@ pub mod fal;
 pub mod faults;
 pub mod kie;
 pub mod media;
+pub mod ollama;
 pub mod openai;
 pub mod schema;
+pub mod voyage;
 pub mod wire;
 pub mod world;
 

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
@@ -11,12 +12,15 @@ use super::bill::Bill;
 use super::fal::Fal;
 use super::faults::Faults;
 use super::kie::Kie;
+use super::ollama::Ollama;
 use super::openai::OpenAi;
+use super::voyage::Voyage;
 use super::wire::{self, Server, StandIn};
 
 const ANTHROPIC_KEY: &str = "sk-ant-stand-in-7f3a91";
 const OPENAI_KEY: &str = "sk-stand-in-openai-52c8d4";
 const KIE_KEY: &str = "stand-in-kie-0b6e2f";
+const VOYAGE_KEY: &str = "pa-stand-in-voyage-93ab17";
 const FAL_KEY: &str = "stand-in-id:stand-in-fal-secret-d41e88";
 
 /// The outside world as aida sees it. It lives on threads of its own, so that it answers while
@@ -49,11 +53,15 @@ impl World {
         let openai = Arc::new(OpenAi::new(Arc::clone(&bench), OPENAI_KEY));
         let kie = Arc::new(Kie::new(Arc::clone(&bench), KIE_KEY, &origins[2]));
         let fal = Arc::new(Fal::new(Arc::clone(&bench), FAL_KEY, &origins[3]));
-        let stand_ins: [Arc<dyn StandIn>; 4] = [
+        let voyage = Arc::new(Voyage::new(Arc::clone(&bench), VOYAGE_KEY));
+        let ollama = Arc::new(Ollama::new(Arc::clone(&bench)));
+        let stand_ins: [Arc<dyn StandIn>; 6] = [
             Arc::clone(&anthropic) as _,
             Arc::clone(&openai) as _,
             Arc::clone(&kie) as _,
             Arc::clone(&fal) as _,
+            voyage,
+            ollama,
         ];
         let servers = {
             let _context = runtime.enter();
@@ -83,6 +91,10 @@ impl World {
             ("ANTHROPIC_BASE_URL", self.origin(Service::Anthropic).to_owned()),
             ("OPENAI_API_KEY", OPENAI_KEY.to_owned()),
             ("OPENAI_BASE_URL", format!("{}/v1", self.origin(Service::OpenAi))),
+            ("VOYAGE_API_KEY", VOYAGE_KEY.to_owned()),
+            ("VOYAGE_BASE_URL", format!("{}/v1", self.origin(Service::Voyage))),
+            ("EMBEDDING_BASE_URL", format!("{}/v1", self.origin(Service::Ollama))),
+            ("EMBEDDING_MODEL", "nomic-embed-text".to_owned()),
             ("KIE_API_KEY", KIE_KEY.to_owned()),
             ("KIE_BASE_URL", kie.to_owned()),
             ("KIE_UPLOAD_URL", format!("{kie}/upload")),
@@ -100,7 +112,8 @@ impl World {
     }
 
     /// Every secret that must not be seen in any output, log or stored exchange.
-    pub const SECRETS: [&'static str; 4] = [ANTHROPIC_KEY, OPENAI_KEY, KIE_KEY, FAL_KEY];
+    pub const SECRETS: [&'static str; 5] =
+        [ANTHROPIC_KEY, OPENAI_KEY, VOYAGE_KEY, KIE_KEY, FAL_KEY];
 
     /// What everything would cost so far.
     pub fn bill(&self) -> &Bill {
@@ -110,6 +123,16 @@ impl World {
     /// Where faults are ordered.
     pub fn faults(&self) -> &Faults {
         &self.bench.faults
+    }
+
+    /// Sets the clock by which Claude's prompt cache forgets forward, as if so much time had passed.
+    pub fn skip(&self, time: Duration) {
+        self.bench.skip(time);
+    }
+
+    /// A clock for aida that is set forward together with the services'.
+    pub fn clock(&self) -> Arc<dyn aida::clock::Clock> {
+        Arc::new(SkippingClock(Arc::clone(&self.bench)))
     }
 
     /// Every request so far that its vendor would have refused.
@@ -163,6 +186,16 @@ impl World {
         for (_, server) in self.servers.iter().filter(|(of, _)| *of == service) {
             server.stop();
         }
+    }
+}
+
+/// The machine's clock, set forward by what was skipped.
+#[derive(Debug)]
+struct SkippingClock(Arc<Bench>);
+
+impl aida::clock::Clock for SkippingClock {
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::now() + jiff::SignedDuration::try_from(self.0.skipped()).unwrap()
     }
 }
 

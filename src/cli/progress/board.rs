@@ -30,15 +30,15 @@ pub(super) struct Board {
 
 /// Where one shot stands.
 #[derive(Debug, Clone, Default)]
-struct Shot {
+pub(super) struct Shot {
     /// 0 to 100.
-    done: u64,
+    pub(super) done: u64,
     words: String,
-    state: State,
+    pub(super) state: State,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum State {
+pub(super) enum State {
     #[default]
     Waiting,
     Working,
@@ -167,7 +167,7 @@ const fn rank(state: State) -> u8 {
 
 impl Shot {
     /// Takes in what was told about a step.
-    fn take(&mut self, step: Step, progress: &Progress) {
+    pub(super) fn take(&mut self, step: Step, progress: &Progress) {
         let (start, share) = match step {
             Step::Image => (0, IMAGE_SHARE),
             Step::Clip => (IMAGE_SHARE, 100 - IMAGE_SHARE),
@@ -212,7 +212,7 @@ fn amount(bytes: u64, total: Option<u64>) -> String {
 
 /// A bar's style. The templates are part of the program, and a test reads them; a broken one
 /// would show a plain bar.
-fn style(template: &str) -> ProgressStyle {
+pub(super) fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("━╸─")

@@ -38,6 +38,12 @@ pub(super) fn line(event: &Event) -> Option<String> {
             )
         }
         Event::Planned { plan_usd } => format!("images and clips to buy: {plan_usd}"),
+        Event::Reused { shot, step: kind, project, project_shot, saved_usd, .. } => {
+            let kind = step(*kind);
+            format!(
+                "shot {shot}: the {kind} of shot {project_shot} of “{project}” is used again, {saved_usd} saved"
+            )
+        }
         Event::Shot { shot, step: kind, progress } => {
             let kind = step(*kind);
             match progress {

@@ -4,10 +4,13 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Form, Key};
+use super::prices;
 use crate::error::Error;
+use crate::ledger::prices::{Origin, Price};
 
 /// A value that the file holds.
 #[derive(Debug)]
@@ -49,38 +52,62 @@ impl Place {
     }
 }
 
-/// Reads the values of a config.toml text.
-pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<FileValue>, Error> {
-    let document = Document { path, text, is_readable: true };
+/// What a config.toml holds.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    /// The settings.
+    pub(super) values: Vec<FileValue>,
+    /// The entries of `[[price]]`.
+    pub(super) prices: Vec<Price>,
+}
+
+/// Reads a config.toml text.
+pub(super) fn parse(path: &Path, text: &str) -> Result<Content, Error> {
+    let document = Document::new(path, text);
     let table = DeTable::parse(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
-        Document { is_readable: false, ..document }
+        document
+            .unreadable()
             .place(span)
             .error(&format!("config.toml cannot be read: {}", error.message()))
             .hint("text stands in quotes: user = \"ada\"")
     })?;
-    let mut values = Vec::new();
+    let mut content = Content::default();
     for (name, value) in table.get_ref() {
-        let place = document.place(name.span());
-        let Some(key) = keys::find(name.get_ref()) else {
-            let error =
-                place.error(&format!("config.toml has an unknown key '{}'", name.get_ref()));
-            return Err(match keys::nearest(name.get_ref()) {
-                Some(known) => error.hint(format!("did you mean '{known}'?")),
-                None => error.hint("config.example.toml lists every key"),
-            });
-        };
-        let place = document.place(value.span());
-        let text = text_of(key, value.get_ref()).map_err(|wanted| {
-            place.error(&format!(
-                "'{}' must be {wanted}, not {}",
-                key.name,
-                kind_of(value.get_ref())
-            ))
-        })?;
-        values.push(FileValue { key, text, place });
+        match (name.get_ref().as_ref(), value.get_ref()) {
+            ("price", _) => content.prices = prices::entries(&document, value, Origin::Config)?,
+            (table, DeValue::Table(entries)) if keys::is_table(table) => {
+                for (name, value) in entries {
+                    let full = format!("{table}.{}", name.get_ref());
+                    content.values.push(file_value(document, &full, name.span(), value)?);
+                }
+            }
+            (full, _) => content.values.push(file_value(document, full, name.span(), value)?),
+        }
     }
-    Ok(values)
+    Ok(content)
+}
+
+/// One value of config.toml by its full name, such as `serve.port`.
+fn file_value(
+    document: Document<'_>,
+    name: &str,
+    name_span: Range<usize>,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<FileValue, Error> {
+    let Some(key) = keys::find(name) else {
+        let place = document.place(name_span);
+        let error = place.error(&format!("config.toml has an unknown key '{name}'"));
+        return Err(match keys::nearest(name) {
+            Some(known) => error.hint(format!("did you mean '{known}'?")),
+            None => error.hint("config.example.toml lists every key"),
+        });
+    };
+    let place = document.place(value.span());
+    let text = text_of(key, value.get_ref()).map_err(|wanted| {
+        place.error(&format!("'{}' must be {wanted}, not {}", key.name, kind_of(value.get_ref())))
+    })?;
+    Ok(FileValue { key, text, place })
 }
 
 /// The value as text, or what the setting wants.
@@ -115,7 +142,7 @@ fn text_of(key: &Key, value: &DeValue<'_>) -> Result<String, &'static str> {
     }
 }
 
-fn kind_of(value: &DeValue<'_>) -> &'static str {
+pub(super) fn kind_of(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "text",
         DeValue::Integer(_) => "a whole number",
@@ -129,16 +156,25 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
 
 /// A text with its file's name.
 #[derive(Clone, Copy)]
-struct Document<'text> {
+pub(super) struct Document<'text> {
     path: &'text Path,
     text: &'text str,
     /// Whether its lines are what they seem. In a broken file anything may follow a harmless name.
     is_readable: bool,
 }
 
-impl Document<'_> {
+impl<'text> Document<'text> {
+    pub(super) const fn new(path: &'text Path, text: &'text str) -> Self {
+        Self { path, text, is_readable: true }
+    }
+
+    /// The same text, of which nobody knows what is what.
+    pub(super) const fn unreadable(self) -> Self {
+        Self { is_readable: false, ..self }
+    }
+
     /// The place of a span of bytes.
-    fn place(&self, span: Range<usize>) -> Place {
+    pub(super) fn place(&self, span: Range<usize>) -> Place {
         let start = floor_to_character(self.text, span.start);
         let line_start = self.text[..start].rfind('\n').map_or(0, |position| position + 1);
         let line_end =
@@ -174,7 +210,8 @@ impl Document<'_> {
         let Some((name, _)) = line.split_once('=') else {
             return if line.trim_start().starts_with('[') { line } else { "…" }.to_owned();
         };
-        let is_harmless = keys::find(name.trim()).is_some_and(|key| key.form != Form::Secret);
+        let is_harmless = keys::find(name.trim()).is_some_and(|key| key.form != Form::Secret)
+            || prices::FIELDS.contains(&name.trim());
         if self.is_readable && is_harmless { line.to_owned() } else { format!("{name}= …") }
     }
 }
@@ -197,8 +234,9 @@ mod tests {
 
     #[test]
     fn values_keep_their_digits() {
-        let values =
-            parse(Path::new("config.toml"), "language_budget_usd = 0.30\naudio = true").unwrap();
+        let values = parse(Path::new("config.toml"), "language_budget_usd = 0.30\naudio = true")
+            .unwrap()
+            .values;
         let texts: Vec<_> =
             values.iter().map(|value| (value.key.name, value.text.as_str())).collect();
         assert!(texts.contains(&("language_budget_usd", "0.30")), "{texts:?}");

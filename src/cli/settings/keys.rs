@@ -93,6 +93,20 @@ pub const SECTIONS: &[Section] = &[
                 None,
                 "OpenAI, for search by meaning. Without it the built-in embedder is used.",
             ),
+            key(
+                "voyage_api_key",
+                "VOYAGE_API_KEY",
+                Form::Secret,
+                None,
+                "Voyage AI, where the embedder is one of its models.",
+            ),
+            key(
+                "embedding_api_key",
+                "EMBEDDING_API_KEY",
+                Form::Secret,
+                None,
+                "The host of embedding_base_url, if it wants a key.",
+            ),
         ],
     },
     Section {
@@ -143,6 +157,13 @@ pub const SECTIONS: &[Section] = &[
                 "The model of the Orchestrator, the Writer and the Director.",
             ),
             key(
+                "vision_model",
+                "AIDA_VISION_MODEL",
+                Form::Text,
+                Some("claude-haiku-5-5"),
+                "The model that describes your pictures, once each, so that they can be found and told of.",
+            ),
+            key(
                 "image_model",
                 "AIDA_IMAGE_MODEL",
                 Form::Text,
@@ -162,7 +183,25 @@ pub const SECTIONS: &[Section] = &[
                 Form::Text,
                 Some("auto"),
                 "What turns text into vectors: auto (OpenAI where a key is, else builtin), \
-                 builtin, text-embedding-3-small or text-embedding-3-large.",
+                 builtin, text-embedding-3-small, text-embedding-3-large, voyage-4, \
+                 voyage-4-lite, voyage-4-large, or compatible for the host of \
+                 embedding_base_url. After a change, `aida memory reindex` moves what is kept.",
+            ),
+            key(
+                "embedding_model",
+                "EMBEDDING_MODEL",
+                Form::Text,
+                None,
+                "The model of a compatible host, such as nomic-embed-text. It needs a price: \
+                 see [[price]] below.",
+            ),
+            key(
+                "embedding_dimensions",
+                "EMBEDDING_DIMENSIONS",
+                Form::Whole(0, 1536),
+                Some("0"),
+                "How wide a vector a compatible host is asked for, where its model can answer \
+                 several; 0 for the model's own width, which may be up to 1536.",
             ),
             key(
                 "aspect",
@@ -191,6 +230,14 @@ pub const SECTIONS: &[Section] = &[
         title: "Money. Amounts are US dollars.",
         keys: &[
             key(
+                "reuse",
+                "AIDA_REUSE",
+                Form::OneOf(&["auto", "ask", "never"]),
+                None,
+                "Whether kept images and clips are used again instead of buying new ones: auto, ask \
+                 or never. Without it, ask on a terminal and never elsewhere.",
+            ),
+            key(
                 "language_budget_usd",
                 "AIDA_LANGUAGE_BUDGET_USD",
                 Form::Dollars,
@@ -211,28 +258,71 @@ pub const SECTIONS: &[Section] = &[
                 Some("0.60"),
                 "The share of input tokens that should come from the prompt cache.",
             ),
+            key(
+                "time_zone",
+                "AIDA_TIME_ZONE",
+                Form::Text,
+                Some("auto"),
+                "The zone in which days, weeks and months of costs and budgets begin, such as \
+                 Europe/Berlin. auto is this machine's zone.",
+            ),
         ],
     },
     Section {
-        title: "How hard fal is worked. KIE's limit of submits is kept without a setting.",
-        keys: &[key(
-            "fal_concurrency",
-            "AIDA_FAL_CONCURRENCY",
-            Form::Whole(1, 100),
-            Some("20"),
-            "Clips in the making at once, over all processes. fal queues what an account may not \
-             run yet.",
-        )],
+        title: "How the providers are worked. KIE's limit of submits is kept without a setting.",
+        keys: &[
+            key(
+                "fal_concurrency",
+                "AIDA_FAL_CONCURRENCY",
+                Form::Whole(1, 100),
+                Some("20"),
+                "Clips in the making at once, over all processes. fal queues what an account may \
+                 not run yet.",
+            ),
+            key(
+                "recover_seconds",
+                "AIDA_RECOVER_SECONDS",
+                Form::Whole(0, 3600),
+                Some("60"),
+                "How long fal is asked again about a job of unknown outcome that it does not \
+                 list: what still waits in its queue may be listed late.",
+            ),
+        ],
     },
     Section {
-        title: "The terminal.",
-        keys: &[key(
-            "log",
-            "AIDA_LOG",
-            Form::OneOf(LOG_LEVELS),
-            Some("off"),
-            "How much the log on standard error tells: off, error, warn, info, debug or trace.",
-        )],
+        title: "The log.",
+        keys: &[
+            key(
+                "log",
+                "AIDA_LOG",
+                Form::OneOf(LOG_LEVELS),
+                Some("off"),
+                "How much the log on standard error tells: off, error, warn, info, debug or trace.",
+            ),
+            key(
+                "log_file",
+                "AIDA_LOG_FILE",
+                Form::Path,
+                None,
+                "Write the log as JSON lines here too, at least at info. Each day has a file of \
+                 its own, with the day after its name.",
+            ),
+            key(
+                "log_days",
+                "AIDA_LOG_DAYS",
+                Form::Whole(1, 3650),
+                Some("14"),
+                "How many days of log_file are kept.",
+            ),
+            key(
+                "otlp_endpoint",
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                Form::Address,
+                None,
+                "Send traces and metrics to this OpenTelemetry collector, over HTTP, as in \
+                 http://127.0.0.1:4318. Needs a build with the feature otel.",
+            ),
+        ],
     },
     Section {
         title: "Hosts, for gateways and tests. Each may carry a path of its own.",
@@ -250,6 +340,22 @@ pub const SECTIONS: &[Section] = &[
                 Form::Address,
                 Some("https://api.openai.com/v1"),
                 "aida appends /embeddings and /models.",
+            ),
+            key(
+                "voyage_base_url",
+                "VOYAGE_BASE_URL",
+                Form::Address,
+                Some("https://api.voyageai.com/v1"),
+                "aida appends /embeddings. Keys that begin with al- go to \
+                 https://ai.mongodb.com/v1 unless this is set.",
+            ),
+            key(
+                "embedding_base_url",
+                "EMBEDDING_BASE_URL",
+                Form::Address,
+                Some("http://127.0.0.1:11434/v1"),
+                "A host that speaks OpenAI's interface, such as Ollama; used with embedder = \
+                 \"compatible\". aida appends /embeddings and /models.",
             ),
             key(
                 "kie_base_url",
@@ -288,7 +394,70 @@ pub const SECTIONS: &[Section] = &[
             ),
         ],
     },
+    Section {
+        title: "The HTTP face, `aida serve`.",
+        keys: &[
+            key(
+                "serve.run_budget_usd",
+                "AIDA_SERVE_RUN_BUDGET_USD",
+                Form::Dollars,
+                None,
+                "What one film that is asked for over HTTP may cost: a POST is the yes up to this. \
+                 Without it `aida serve` does not start.",
+            ),
+            key("serve.port", "AIDA_SERVE_PORT", Form::Whole(1, 65_535), Some("3003"), "The port."),
+            key(
+                "serve.listen",
+                "AIDA_SERVE_LISTEN",
+                Form::Text,
+                Some("127.0.0.1, ::1"),
+                "The addresses, with commas between. Any but those of this machine itself needs \
+                 serve.tokens.",
+            ),
+            key(
+                "serve.tokens",
+                "AIDA_SERVE_TOKENS",
+                Form::Secret,
+                None,
+                "Who may come in, as user:token with commas between; *:token may act for anybody. A \
+                 token has at least 16 characters.",
+            ),
+            key(
+                "serve.origins",
+                "AIDA_SERVE_ORIGINS",
+                Form::Text,
+                None,
+                "Web pages that may call it, as https://host with commas between; * for all.",
+            ),
+            key(
+                "serve.jobs",
+                "AIDA_SERVE_JOBS",
+                Form::Whole(0, 200),
+                Some("8"),
+                "Films that it makes at once; 0 leaves them to `aida work`.",
+            ),
+            key(
+                "serve.queue",
+                "AIDA_SERVE_QUEUE",
+                Form::Whole(1, 100_000),
+                Some("200"),
+                "Films that may wait; more are answered 429.",
+            ),
+            key(
+                "serve.requests_per_minute",
+                "AIDA_SERVE_REQUESTS_PER_MINUTE",
+                Form::Whole(1, 1_000_000),
+                Some("600"),
+                "Requests of one caller in a minute; more are answered 429.",
+            ),
+        ],
+    },
 ];
+
+/// Whether settings stand in a table of this name.
+pub fn is_table(name: &str) -> bool {
+    all().any(|key| key.name.split_once('.').is_some_and(|(table, _)| table == name))
+}
 
 /// Every setting, in the order of the sections.
 pub fn all() -> impl Iterator<Item = &'static Key> {
@@ -304,7 +473,9 @@ pub fn find(name: &str) -> Option<&'static Key> {
 pub fn nearest(unknown: &str) -> Option<&'static str> {
     let unknown = unknown.to_ascii_lowercase().replace('-', "_");
     all()
-        .map(|key| (strsim::jaro_winkler(&unknown, key.name), key.name))
+        .map(|key| key.name)
+        .chain(["price"])
+        .map(|name| (strsim::jaro_winkler(&unknown, name), name))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|(left, _), (right, _)| left.total_cmp(right))
         .map(|(_, name)| name)
@@ -338,12 +509,14 @@ pub fn example() -> String {
             text.push('\n');
         }
     }
+    text.push_str(super::prices::EXAMPLE);
     text
 }
 
 /// `name = value` as config.toml wants it.
 pub fn assignment(key: &Key, value: &str) -> String {
     match key.form {
+        _ if value.is_empty() => format!("{} = \"\"", key.name),
         Form::Switch | Form::Whole(..) | Form::Seconds(_) | Form::Dollars | Form::Share => {
             format!("{} = {value}", key.name)
         }
@@ -372,6 +545,7 @@ mod tests {
         assert_eq!(nearest("langauge_model"), Some("language_model"));
         assert_eq!(nearest("Video-Model"), Some("video_model"));
         assert_eq!(nearest("antropic_key"), Some("anthropic_api_key"));
+        assert_eq!(nearest("prices"), Some("price"));
         assert_eq!(nearest("zzz"), None);
     }
 

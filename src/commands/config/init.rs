@@ -34,6 +34,7 @@ const QUESTIONS: &[(&str, &str)] = &[
     ("kie_api_key", "KIE.AI key (draws the keyframes)"),
     ("fal_key", "fal.ai key (moves them)"),
     ("openai_api_key", "OpenAI key (search by meaning; may be left empty)"),
+    ("embedder", "What turns text into vectors (auto, builtin, compatible, or a model)"),
     ("database_url", "Postgres URL (empty: aida runs its own database)"),
     ("videos_dir", "Folder for finished films (empty: where aida is called)"),
     ("image_model", "Model that draws keyframes"),

@@ -10,9 +10,10 @@ use super::{Dependency, Status};
 use crate::commands::{Context, Service};
 use crate::error::{Error, Kind};
 use crate::ledger::money::Usd;
-use crate::ledger::report::{CacheResult, Question};
-use crate::providers::{FailureClass, Probe, Provider, ProviderError};
-use crate::store::{Store, charges, charges::Grouping};
+use crate::ledger::report::{CacheResult, Level, Question};
+use crate::memory::EmbedderChoice;
+use crate::providers::{FailureClass, Probe, Provider, ProviderError, voyage};
+use crate::store::{Store, charges};
 use crate::studio::film::Ffmpeg;
 
 /// How long a probe may take.
@@ -32,7 +33,7 @@ type Answer = Result<Result<Probe, ProviderError>, Error>;
 
 /// Probes everything at once.
 pub(super) async fn all(context: &Context) -> Vec<Dependency> {
-    let (database, anthropic, kie, fal, openai, ffmpeg) = tokio::join!(
+    let (database, anthropic, kie, fal, embedder, ffmpeg) = tokio::join!(
         // Boxed: opening a database is a large future, and it is made once.
         Box::pin(database(context)),
         keyed(context, Service::Anthropic, async {
@@ -47,11 +48,11 @@ pub(super) async fn all(context: &Context) -> Vec<Dependency> {
             let model = context.video_model()?;
             Ok(model.probe().await)
         }),
-        openai(context),
+        embedder(context),
         ffmpeg(context),
     );
     let mut found = database;
-    found.extend([anthropic, kie, fal, openai, ffmpeg, disk(&context.settings.data_dir)]);
+    found.extend([anthropic, kie, fal, embedder, ffmpeg, disk(&context.settings.data_dir)]);
     found
 }
 
@@ -108,7 +109,8 @@ async fn database(context: &Context) -> Vec<Dependency> {
     };
     let mut found = vec![server, vector, migrations];
     if pending == 0 {
-        match in_time(books(&store, context)).await {
+        // Boxed: a report is a large future.
+        match in_time(Box::pin(books(&store, context))).await {
             Some((Ok(books), _)) => found.extend(books),
             Some((Err(error), _)) => found.push(Dependency::failed("books", &error)),
             None => found.push(late("books", Kind::Database, DEADLINE)),
@@ -119,13 +121,10 @@ async fn database(context: &Context) -> Vec<Dependency> {
 
 /// The cache hit rate, and money of unknown outcome.
 async fn books(store: &Store, context: &Context) -> Result<[Dependency; 2], Error> {
-    let since = context.clock.now() - jiff::SignedDuration::from_hours(24 * CACHE_DAYS);
+    let now = context.clock.now();
     let question = Question {
-        user: None,
-        since: Some(since),
-        last: None,
-        grouping: Grouping::Component,
-        cache_hit_target: context.settings.cache_hit_target,
+        since: Some(now - jiff::SignedDuration::from_hours(24 * CACHE_DAYS)),
+        ..Question::of_everything(Level::Component, now, context.settings.cache_hit_target)
     };
     let mut session = store.session().await?;
     let report = question.ask(&mut session).await?;
@@ -152,7 +151,7 @@ fn cache(result: CacheResult) -> Dependency {
                 percent(rate)
             ),
         )
-        .advising("aida costs --since 30d --by component"),
+        .advising("aida costs --cache --all-users"),
         (None, _) => {
             Dependency::ok("prompt cache", format!("N/A, nothing cacheable in {CACHE_DAYS} days"))
         }
@@ -163,12 +162,12 @@ fn unknown_money(operations: i64, ceiling: Usd) -> Dependency {
     match operations {
         0 => Dependency::ok("unknown money", "none"),
         1 => Dependency::degraded("unknown money", format!("1 paid call, at most {ceiling}"))
-            .advising("aida resume"),
+            .advising("aida recover"),
         _ => Dependency::degraded(
             "unknown money",
             format!("{operations} paid calls, at most {ceiling}"),
         )
-        .advising("aida resume"),
+        .advising("aida recover"),
     }
 }
 
@@ -190,31 +189,41 @@ async fn keyed(
     judge(name, in_time(probe).await)
 }
 
-/// OpenAI, which only a setting makes necessary.
-async fn openai(context: &Context) -> Dependency {
-    let name = name(Service::OpenAi);
+/// The provider of vectors, which only a setting makes necessary.
+async fn embedder(context: &Context) -> Dependency {
     let setting = context.settings.embedder.as_str();
-    let model = match setting {
-        "builtin" => return Dependency::ok(name, "not used: the embedder is the built-in one"),
-        "auto" if context.key(Service::OpenAi).is_none() => {
-            return Dependency::ok(name, "no key: the built-in embedder is used");
+    let openai = name(Service::OpenAi);
+    let choice = match context.embedder_choice(setting) {
+        Ok(choice) => choice,
+        Err(error) => {
+            let named = if voyage::MODELS.contains(&setting) {
+                name(Service::Voyage)
+            } else if setting == "compatible" {
+                name(Service::Compatible)
+            } else {
+                openai
+            };
+            return Dependency::failed(named, &error);
         }
-        "auto" => "text-embedding-3-small",
-        named if context.key(Service::OpenAi).is_none() => {
-            return Dependency::down(
-                name,
-                Kind::Settings,
-                format!("OPENAI_API_KEY is not set, and the embedder is {named}"),
-            )
-            .advising("set the key, or embedder = \"auto\"");
+    };
+    let named = match &choice {
+        EmbedderChoice::Builtin if setting == "auto" => {
+            return Dependency::ok(openai, "no key: the built-in embedder is used");
         }
-        named => named,
+        EmbedderChoice::Builtin => {
+            return Dependency::ok(openai, "not used: the embedder is the built-in one");
+        }
+        EmbedderChoice::OpenAi { .. } => openai,
+        EmbedderChoice::Voyage { .. } => name(Service::Voyage),
+        EmbedderChoice::Compatible { .. } => name(Service::Compatible),
     };
     let probe = async {
-        let embedder = context.openai_embedder(model)?;
+        let embedder = context
+            .embedder(&choice)?
+            .ok_or_else(|| Error::internal("the chosen embedder is not a provider's"))?;
         Ok(embedder.probe().await)
     };
-    judge(name, in_time(probe).await)
+    judge(named, in_time(probe).await)
 }
 
 fn judge(name: &'static str, outcome: Option<(Answer, u64)>) -> Dependency {
@@ -328,6 +337,8 @@ const fn name(service: Service) -> &'static str {
         Service::Kie => Provider::Kie.as_str(),
         Service::Fal => Provider::Fal.as_str(),
         Service::OpenAi => Provider::OpenAi.as_str(),
+        Service::Voyage => Provider::Voyage.as_str(),
+        Service::Compatible => Provider::Compatible.as_str(),
     }
 }
 

@@ -8,9 +8,18 @@
 //! - nothing that was sent is sent again: what is lost on the way is `unknown` and booked at its ceiling;
 //! - no transaction is open while a provider is talked to.
 
+mod admission;
+mod answers;
+mod bill;
 mod jobs;
+mod line;
+mod pricing;
+mod recovery;
+mod reuse;
+mod uploads;
 mod words;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,25 +28,30 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::Connection;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use crate::clock::SharedClock;
 use crate::ids::{OperationId, ProjectId, RunId, ShotId};
 use crate::ledger::money::{Quantity, Usd};
 use crate::ledger::operation::{OperationKind, OperationState};
-use crate::ledger::prices::{Price, PriceBook, PriceMismatch};
-use crate::providers::{Job, Provider, ProviderError};
-use crate::store::operations::{Change, NewOperation};
+use crate::ledger::prices::{CacheEffect, Price, PriceBook, PriceMismatch};
+use crate::providers::{CachePlan, Job, Provider, ProviderError};
+use crate::spans;
+use crate::store::operations::{Change, NewOperation, Operation};
 use crate::store::settlements::NewCharge;
 use crate::store::takes::Take;
 use crate::store::{Store, StoreError, operations, settlements, takes};
 
-/// KIE takes 20 new generation requests in 10 seconds and does not queue the rest.
-const KIE_SENDS_PER_WINDOW: i64 = 20;
-const KIE_WINDOW: Duration = Duration::from_secs(10);
-/// A job that fal holds longer than this is not reckoned to be running any more.
-const LONGEST_FAL_JOB: Duration = Duration::from_hours(1);
-/// How long to wait before asking again whether fal has room.
-const FAL_PATIENCE: Duration = Duration::from_millis(500);
+use admission::{Admission, CAP_PATIENCE, Confirmed};
+use answers::Answers;
+pub use jobs::Parcel;
+use line::Lines;
+pub use line::Turn;
+pub use recovery::{Decision, Seller, Verdict};
+pub use reuse::{Instead, UsedAgain};
+pub use words::Embedded;
+
 /// How often a provider's answer is offered to a database that does not take it.
 const STORE_ATTEMPTS: u32 = 6;
 
@@ -45,6 +59,7 @@ const STORE_ATTEMPTS: u32 = 6;
 #[derive(Debug)]
 pub struct Reservation {
     operation: OperationId,
+    cache: CachePlan,
 }
 
 impl Reservation {
@@ -53,10 +68,20 @@ impl Reservation {
         self.operation
     }
 
+    /// What of a prompt is to be cached, which is a matter of money.
+    pub const fn cache(&self) -> &CachePlan {
+        &self.cache
+    }
+
+    /// The right to a call whose prompt, if it has one, is cached as the provider does by itself.
+    fn plain(operation: OperationId) -> Self {
+        Self { operation, cache: CachePlan::default() }
+    }
+
     /// A reservation that stands for no money, for the providers' own tests.
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
-        Self { operation: OperationId::new() }
+        Self::plain(OperationId::new())
     }
 }
 
@@ -76,6 +101,10 @@ pub enum Component {
     Video,
     /// Vectors.
     Embedding,
+    /// Descriptions of the user's pictures.
+    Vision,
+    /// Uploads of keyframes, which are free.
+    Upload,
 }
 
 impl Component {
@@ -88,6 +117,8 @@ impl Component {
             Self::Image => "image",
             Self::Video => "video",
             Self::Embedding => "embedding",
+            Self::Vision => "vision",
+            Self::Upload => "upload",
         }
     }
 }
@@ -105,23 +136,33 @@ pub struct Purpose {
     pub shot: Option<ShotId>,
     /// The part of the work.
     pub component: Component,
+    /// The process that drives the run, as the run's lease names it. A call for a run that another
+    /// process has taken over is not made.
+    pub owner: Option<String>,
 }
 
 /// Why the till did not yield what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum TillError {
     /// A cap would be passed. Nothing was sent.
-    #[error("{scope} is capped at {cap}; {taken} of it is taken, and this call may cost {asked}")]
+    #[error("{what} is capped at {cap}; {taken} of it is taken, and this call may cost {asked}")]
     OverBudget {
         /// Which cap, in words.
-        scope: String,
+        what: String,
         /// The cap, USD.
         cap: Usd,
         /// Settled, reserved and unknown so far, USD.
         taken: Usd,
         /// The ceiling of the refused call, USD.
         asked: Usd,
+        /// The command that raises the cap, with `USD` for the new amount.
+        raise: String,
+        /// Whether it fits if the calls under way cost less than they may.
+        may_fit_later: bool,
     },
+    /// Another process drives the run now. Nothing was sent.
+    #[error("another process has taken the run over")]
+    TakenOver,
     /// There is no price for this. Nothing was sent.
     #[error("there is no price for {provider} {model}")]
     NoPrice {
@@ -142,6 +183,25 @@ pub enum TillError {
     /// The run was asked to stop.
     #[error("stopped before the work was done")]
     Cancelled,
+}
+
+impl TillError {
+    /// The class of the failure, for traces.
+    const fn class(&self) -> &'static str {
+        match self {
+            Self::Provider(failure) => failure.class.as_str(),
+            Self::OverBudget { .. } => "budget",
+            Self::TakenOver => "taken_over",
+            Self::NoPrice { .. } | Self::PriceMismatch(_) => "price",
+            Self::Store(_) => "database",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether a cap may have room for the call once the calls under way are settled.
+    const fn may_fit_later(&self) -> bool {
+        matches!(self, Self::OverBudget { may_fit_later: true, .. })
+    }
 }
 
 impl From<sqlx::Error> for TillError {
@@ -170,24 +230,29 @@ pub struct Till {
     prices: Arc<PriceBook>,
     clock: SharedClock,
     most_fal_jobs: u32,
-}
-
-/// What the caps and limits said to a call.
-enum Admission {
-    Taken,
-    Wait(Duration),
+    answers: Answers,
+    lines: Lines,
 }
 
 impl Till {
     /// A till that keeps its books in `store` and reads prices from `prices`. fal is given
-    /// at most `most_fal_jobs` jobs at a time, over all processes.
+    /// at most `most_fal_jobs` jobs at a time, over all processes. In the folder `answers` a
+    /// provider's answer is kept until the database has it.
     pub fn new(
         store: Store,
         prices: Arc<PriceBook>,
         clock: SharedClock,
         most_fal_jobs: u32,
+        answers: PathBuf,
     ) -> Self {
-        Self { store, prices, clock, most_fal_jobs: most_fal_jobs.max(1) }
+        let answers = Answers::in_folder(answers);
+        let (most_fal_jobs, lines) = (most_fal_jobs.max(1), Lines::default());
+        Self { store, prices, clock, most_fal_jobs, answers, lines }
+    }
+
+    /// The price book.
+    pub fn prices(&self) -> &PriceBook {
+        &self.prices
     }
 
     /// The price of a model today.
@@ -197,58 +262,6 @@ impl Till {
             provider: provider.to_string(),
             model: model.to_owned(),
         })
-    }
-
-    /// Checks every cap and limit that a call falls under. Caps stay locked until the
-    /// transaction ends, so that processes take their turns.
-    async fn admit(
-        &self,
-        transaction: &mut sqlx::PgConnection,
-        run: Option<RunId>,
-        kind: OperationKind,
-        provider: &str,
-        ceiling: Usd,
-    ) -> Result<Admission, TillError> {
-        if let Some(run) = run {
-            for cap in settlements::caps_in_use(transaction, run, kind).await? {
-                if cap.taken + ceiling > cap.cap {
-                    let scope = match cap.scope.as_str() {
-                        "run_language" => "the language work of this run",
-                        _ => "this run",
-                    };
-                    return Err(TillError::OverBudget {
-                        scope: scope.to_owned(),
-                        cap: cap.cap,
-                        taken: cap.taken,
-                        asked: ceiling,
-                    });
-                }
-            }
-        }
-        if kind.may_be_asked_again() {
-            return Ok(Admission::Taken);
-        }
-        operations::lock_provider(transaction, provider).await?;
-        if provider == Provider::Kie.as_str() {
-            let now = self.clock.now();
-            let since = now.checked_sub(KIE_WINDOW).unwrap_or(Timestamp::MIN);
-            let (sends, oldest) = operations::sends_since(transaction, provider, since).await?;
-            if sends >= KIE_SENDS_PER_WINDOW {
-                let age = oldest
-                    .map_or(Duration::ZERO, |oldest| now.duration_since(oldest).unsigned_abs());
-                return Ok(Admission::Wait(
-                    KIE_WINDOW.saturating_sub(age) + Duration::from_millis(50),
-                ));
-            }
-        }
-        if provider == Provider::Fal.as_str() {
-            let since = self.clock.now().checked_sub(LONGEST_FAL_JOB).unwrap_or(Timestamp::MIN);
-            let held = operations::jobs_under_way(transaction, provider, since).await?;
-            if held >= i64::from(self.most_fal_jobs) {
-                return Ok(Admission::Wait(FAL_PATIENCE));
-            }
-        }
-        Ok(Admission::Taken)
     }
 
     /// Ends a step: state, charge and takes in one transaction, then the journal. What a provider
@@ -309,11 +322,30 @@ impl Till {
         let mut session = self.store.session().await?;
         let mut transaction = session.begin().await?;
         operations::transition(&mut transaction, operation, from, to, change.clone(), now).await?;
-        if let Some(charge) = charge {
-            self.write_charge(&mut transaction, operation, charge, now).await?;
+        let mut booked = None;
+        match charge {
+            Some(charge) => {
+                booked = Some((
+                    self.write_charge(&mut transaction, operation, charge, now).await?,
+                    charge,
+                ));
+            }
+            // It was booked at its ceiling while nobody knew, and turned out to be free.
+            None if to == OperationState::FailedNotCharged
+                && settlements::is_booked(&mut transaction, operation).await? =>
+            {
+                self.write_charge(&mut transaction, operation, &FREE_AFTER_ALL, now).await?;
+            }
+            None => {}
         }
         takes::keep(&mut transaction, operation, new_takes, now).await?;
         transaction.commit().await?;
+        // Only now is it so.
+        if let Some((row, charge)) = booked {
+            let (settled, ceiling) = (charge.settled_usd, row.reserved_usd);
+            let whose = (row.provider.as_str(), row.model.as_str(), row.component.as_str());
+            spans::charged(whose, &charge.quantity, settled, ceiling);
+        }
         self.store.journal(&mut session, operation).await?;
         session.close().await;
         Ok(())
@@ -325,17 +357,26 @@ impl Till {
         operation: OperationId,
         charge: &NewCharge,
         now: Timestamp,
-    ) -> Result<(), TillError> {
+    ) -> Result<Operation, TillError> {
         let row = operations::load(transaction, operation).await?;
-        let price = self
-            .prices
-            .by_id(&row.price_id)
-            .ok_or(TillError::NoPrice { provider: row.provider, model: row.model })?;
-        settlements::keep_price(transaction, price, now).await?;
+        self.keep_price_of(transaction, &row, now).await?;
         settlements::charge(transaction, operation, charge, now).await?;
-        Ok(())
+        Ok(row)
     }
 }
+
+/// What replaces the line of an unknown call that turned out to be free.
+const FREE_AFTER_ALL: NewCharge = NewCharge {
+    quantity: Quantity::Uploads(0),
+    settled_usd: Some(Usd::ZERO),
+    cache: CacheEffect { saved: Usd::ZERO, premium: Usd::ZERO },
+    reuse_saved_usd: Usd::ZERO,
+    billed_units: None,
+    bill: None,
+    wasted: false,
+    request_id: None,
+    latency_ms: None,
+};
 
 fn new_operation(
     purpose: &Purpose,
@@ -370,10 +411,21 @@ fn unknown_charge(
     NewCharge {
         quantity,
         settled_usd: None,
+        cache: CacheEffect::default(),
+        reuse_saved_usd: Usd::ZERO,
         billed_units: None,
+        bill: None,
         wasted: true,
         request_id,
         latency_ms,
+    }
+}
+
+/// Waits, unless the work is asked to stop.
+async fn pause(time: Duration, cancel: &CancellationToken) -> Result<(), TillError> {
+    tokio::select! {
+        () = tokio::time::sleep(time) => Ok(()),
+        () = cancel.cancelled() => Err(TillError::Cancelled),
     }
 }
 
@@ -396,6 +448,18 @@ pub fn back_off(attempt: u32, asked: Option<Duration>) -> Duration {
     let own =
         Duration::from_secs(1_u64 << attempt.saturating_sub(1).min(5)).min(Duration::from_secs(30));
     asked.map_or(own, |asked| asked.min(Duration::from_mins(2)))
+}
+
+/// A paid call inside its span, which tells when it failed and of what class the failure is.
+async fn traced<T>(
+    span: Span,
+    call: impl Future<Output = Result<T, TillError>>,
+) -> Result<T, TillError> {
+    let result = call.instrument(span.clone()).await;
+    if let Err(error) = &result {
+        spans::failed(&span, error.class());
+    }
+    result
 }
 
 fn milliseconds(time: Duration) -> i64 {

@@ -12,14 +12,14 @@ use reqwest::RequestBuilder;
 use reqwest::header::HeaderName;
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub use schema::{SchemaError, strict_schema, tool_schema};
 
 use super::http::{BaseUrl, Caller, HttpClient, Reply, Stakes, retrying};
 use super::{
-    FailureClass, LanguageModel, LanguageReply, LanguageRequest, Message, Probe, Provider,
-    ProviderError, StopReason,
+    CachePlan, FailureClass, LanguageModel, LanguageReply, LanguageRequest, Message, Probe,
+    Provider, ProviderError, StopReason, UserBlock,
 };
 use crate::ledger::Reservation;
 use crate::ledger::money::TokenCounts;
@@ -36,24 +36,31 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The wait when a rate limit names none: the vendor's ramp limits want to be retried slowly.
 const WAIT_WITHOUT_A_HINT: Duration = Duration::from_secs(15);
 
-/// How long the prompt cache remembers what a breakpoint marks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CacheLifetime {
-    /// Five minutes from the last use; a write costs 1.25 times the input price.
-    #[default]
-    FiveMinutes,
-    /// One hour from the last use; a write costs twice the input price.
-    OneHour,
-}
-
-impl CacheLifetime {
-    fn control(self) -> Value {
-        match self {
-            Self::FiveMinutes => json!({"type": "ephemeral"}),
-            Self::OneHour => json!({"type": "ephemeral", "ttl": "1h"}),
-        }
-    }
-}
+/// The ids that the vendor's SDK names (`Model` in version 1.12.0 of 2026-11-20). Any other is sent as
+/// it is; it needs a price of the user's own.
+pub static LANGUAGE_MODELS: [&str; 21] = [
+    "claude-fable-5-2",
+    "claude-mythos-5-2",
+    "claude-haiku-5-5",
+    "claude-sonnet-5-5",
+    "claude-fable-5-1",
+    "claude-opus-5-5",
+    "claude-mythos-5-1",
+    "claude-sonnet-5",
+    "claude-fable-5",
+    "claude-mythos-5",
+    "claude-opus-5",
+    "claude-opus-4-8",
+    "claude-opus-4-7",
+    "claude-opus-4-6",
+    "claude-sonnet-4-6",
+    "claude-haiku-4-5",
+    "claude-haiku-4-5-20251001",
+    "claude-opus-4-5",
+    "claude-opus-4-5-20251101",
+    "claude-sonnet-4-5",
+    "claude-sonnet-4-5-20250929",
+];
 
 /// Claude. The model is named in each request.
 #[derive(Debug, Clone)]
@@ -61,21 +68,13 @@ pub struct AnthropicModel {
     client: HttpClient,
     base: BaseUrl,
     caller: Caller,
-    lifetime: CacheLifetime,
 }
 
 impl AnthropicModel {
-    /// Claude under `base` (`https://api.anthropic.com`), with a five-minute prompt cache.
+    /// Claude under `base` (`https://api.anthropic.com`).
     pub fn new(client: HttpClient, base: BaseUrl, key: SecretString) -> Self {
         let caller = Caller::new(Provider::Anthropic, Some(key));
-        Self { client, base, caller, lifetime: CacheLifetime::default() }
-    }
-
-    /// The same with another lifetime of the prompt cache.
-    #[must_use]
-    pub const fn with_cache_lifetime(mut self, lifetime: CacheLifetime) -> Self {
-        self.lifetime = lifetime;
-        self
+        Self { client, base, caller }
     }
 
     fn with_headers(&self, request: RequestBuilder) -> RequestBuilder {
@@ -162,11 +161,11 @@ impl LanguageModel for AnthropicModel {
 
     async fn respond(
         &self,
-        _reservation: Reservation,
+        reservation: Reservation,
         request: &LanguageRequest,
     ) -> Result<LanguageReply, ProviderError> {
         self.check(request)?;
-        let body = Body::new(request, self.lifetime);
+        let body = Body::new(request, reservation.cache());
         let post = self.client.shared().post(self.base.join("/v1/messages"));
         let post = self.with_headers(post).timeout(TURN_TIMEOUT).json(&body);
         let reply = self.caller.send(Stakes::Paid, post).await?;
@@ -183,16 +182,23 @@ impl LanguageModel for AnthropicModel {
 
     /// Counted from the bytes of the body, whose keys and escapes are on top of the text. Letters and
     /// spaces make at most one token for two bytes; digits, punctuation and what is outside ASCII
-    /// are counted as one token each byte. On top comes what the vendor adds for tools.
+    /// are counted as one token each byte. On top comes what the vendor adds for tools. The bytes of
+    /// a picture do not count, its pixels do.
     fn most_input_tokens(&self, request: &LanguageRequest) -> u64 {
         /// The vendor's own words about tool use, generously.
         const ADDED_BY_THE_VENDOR: u64 = 1_000;
-        let bytes = serde_json::to_vec(&Body::new(request, self.lifetime)).unwrap_or_default();
+        let (request, pictures) = without_pictures(request);
+        let body = Body::new(&request, &CachePlan::default());
+        let bytes = serde_json::to_vec(&body).unwrap_or_default();
         let halves: u64 = bytes
             .iter()
             .map(|byte| if byte.is_ascii_alphabetic() || *byte == b' ' { 1 } else { 2 })
             .sum();
-        halves.div_ceil(2) + ADDED_BY_THE_VENDOR
+        halves.div_ceil(2) + ADDED_BY_THE_VENDOR + pictures
+    }
+
+    fn cache_settings(&self, request: &LanguageRequest) -> Value {
+        request::settings(&request.model)
     }
 
     async fn probe(&self) -> Result<Probe, ProviderError> {
@@ -212,6 +218,24 @@ impl LanguageModel for AnthropicModel {
             None => Err(self.caller.malformed(Stakes::Free, &reply, "a list of models")),
         }
     }
+}
+
+/// The request without the bytes of its pictures, and the most tokens that those can be. The vendor
+/// has counted about one token for 750 pixels; no newer figure is known, so this takes one for
+/// each square of 16 by 16, which is three times as many.
+fn without_pictures(request: &LanguageRequest) -> (LanguageRequest, u64) {
+    let mut request = request.clone();
+    let mut tokens = 0;
+    for message in &mut request.messages {
+        let Message::User(blocks) = message else { continue };
+        for block in blocks {
+            if let UserBlock::Image { data, width, height, .. } = block {
+                data.clear();
+                tokens += u64::from(width.div_ceil(16)) * u64::from(height.div_ceil(16));
+            }
+        }
+    }
+    (request, tokens)
 }
 
 /// The reply, if it has what the books and the conversation cannot do without: content blocks

@@ -6,8 +6,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::CacheLifetime;
-use crate::providers::{LanguageRequest, Message, Tool, UserBlock};
+use crate::providers::{CacheLifetime, CachePlan, LanguageRequest, Message, Tool, UserBlock};
 
 /// The most cache breakpoints in one request.
 pub(super) const MOST_BREAKPOINTS: usize = 4;
@@ -40,27 +39,53 @@ struct StrictTool<'a> {
 }
 
 impl<'a> Body<'a> {
-    pub(super) fn new(request: &'a LanguageRequest, lifetime: CacheLifetime) -> Self {
+    pub(super) fn new(request: &'a LanguageRequest, plan: &CachePlan) -> Self {
         let adapts = thinks_adaptively(&request.model);
         let mut system = Vec::new();
-        let mut breakpoints = MOST_BREAKPOINTS;
+        let (mut breakpoints, mut place) = (MOST_BREAKPOINTS, 0);
         if !request.system.is_empty() {
-            breakpoints -= 1;
-            system.push(json!({
-                "type": "text",
-                "text": request.system,
-                "cache_control": lifetime.control(),
-            }));
+            let mut block = json!({"type": "text", "text": request.system});
+            if let Some(lifetime) = plan.lifetime(place) {
+                breakpoints -= 1;
+                block["cache_control"] = control(lifetime);
+            }
+            place += 1;
+            system.push(block);
         }
         Self {
             model: &request.model,
             max_tokens: request.max_output_tokens,
-            thinking: adapts.then(|| json!({"type": "adaptive"})),
-            output_config: adapts.then(|| json!({"effort": "medium"})),
+            thinking: adapts.then(thinking),
+            output_config: adapts.then(output_config),
             tools: request.tools.iter().map(|tool| StrictTool { tool, strict: true }).collect(),
             system,
-            messages: messages(&request.messages, breakpoints, lifetime),
+            messages: messages(&request.messages, breakpoints, place, plan),
         }
+    }
+}
+
+/// A breakpoint. Five minutes are the vendor's default and are not named.
+fn control(lifetime: CacheLifetime) -> Value {
+    match lifetime {
+        CacheLifetime::FiveMinutes => json!({"type": "ephemeral"}),
+        CacheLifetime::OneHour => json!({"type": "ephemeral", "ttl": "1h"}),
+    }
+}
+
+fn thinking() -> Value {
+    json!({"type": "adaptive"})
+}
+
+fn output_config() -> Value {
+    json!({"effort": "medium"})
+}
+
+/// What is sent to a model beside its texts that the key of its cache depends on.
+pub(super) fn settings(model: &str) -> Value {
+    if thinks_adaptively(model) {
+        json!({"thinking": thinking(), "output_config": output_config()})
+    } else {
+        Value::Null
     }
 }
 
@@ -78,8 +103,14 @@ fn thinks_adaptively(model: &str) -> bool {
     (major, minor.unwrap_or(0)) >= (4, 6)
 }
 
-/// The messages, with the latest `breakpoints` of the marked blocks as cache breakpoints.
-fn messages(messages: &[Message], breakpoints: usize, lifetime: CacheLifetime) -> Vec<Value> {
+/// The messages. Of the marked blocks, the first of which is `first_place` of the plan, those that
+/// the plan wants become cache breakpoints; where that is more than `breakpoints`, the latest do.
+fn messages(
+    messages: &[Message],
+    breakpoints: usize,
+    first_place: usize,
+    plan: &CachePlan,
+) -> Vec<Value> {
     let marked = messages
         .iter()
         .filter_map(|message| match message {
@@ -88,7 +119,10 @@ fn messages(messages: &[Message], breakpoints: usize, lifetime: CacheLifetime) -
         })
         .flatten()
         .count();
-    let mut too_many = marked.saturating_sub(breakpoints);
+    let places = first_place..first_place + marked;
+    let planned = places.filter(|&place| plan.lifetime(place).is_some()).count();
+    let mut too_many = planned.saturating_sub(breakpoints);
+    let mut place = first_place;
     messages
         .iter()
         .map(|message| match message {
@@ -103,11 +137,14 @@ fn messages(messages: &[Message], breakpoints: usize, lifetime: CacheLifetime) -
                     .map(|block| {
                         let mut value = user_block(block);
                         if wants_breakpoint(block) {
-                            if too_many == 0 {
-                                value["cache_control"] = lifetime.control();
-                            } else {
-                                too_many -= 1;
+                            if let Some(lifetime) = plan.lifetime(place) {
+                                if too_many == 0 {
+                                    value["cache_control"] = control(lifetime);
+                                } else {
+                                    too_many -= 1;
+                                }
                             }
+                            place += 1;
                         }
                         value
                     })
@@ -123,12 +160,17 @@ fn wants_breakpoint(block: &UserBlock) -> bool {
     match block {
         UserBlock::Text { text, cache } => *cache && !text.trim().is_empty(),
         UserBlock::ToolResult { cache, .. } => *cache,
+        UserBlock::Image { .. } => false,
     }
 }
 
 fn user_block(block: &UserBlock) -> Value {
     match block {
         UserBlock::Text { text, .. } => json!({"type": "text", "text": text}),
+        UserBlock::Image { media_type, data, .. } => json!({
+            "type": "image",
+            "source": {"type": "base64", "media_type": media_type, "data": data},
+        }),
         UserBlock::ToolResult { tool_use_id, content, is_error, .. } => json!({
             "type": "tool_result",
             "tool_use_id": tool_use_id,

@@ -2,7 +2,8 @@ use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
-use crate::providers::{MoneyState, Tool, UserBlock};
+use crate::providers::{CacheLifetime, MoneyState, Tool, UserBlock};
+use serde_json::json;
 
 async fn serving(response: ResponseTemplate) -> (MockServer, AnthropicModel) {
     let server = MockServer::start().await;
@@ -119,7 +120,7 @@ async fn the_body_is_what_the_interface_of_october_2026_takes() {
 #[test]
 fn the_cached_prefix_is_the_same_bytes_whatever_is_said() {
     let prefix = |request: &LanguageRequest| {
-        let body = serde_json::to_string(&Body::new(request, CacheLifetime::FiveMinutes)).unwrap();
+        let body = serde_json::to_string(&Body::new(request, &CachePlan::default())).unwrap();
         body.split("\"messages\"").next().unwrap().to_owned()
     };
     let other = request(vec![Message::User(vec![text("running shoes", true), text("x", true)])]);
@@ -130,9 +131,8 @@ fn the_cached_prefix_is_the_same_bytes_whatever_is_said() {
 fn there_are_never_more_than_four_breakpoints_and_the_latest_stay() {
     let messages =
         (0..6).map(|number| Message::User(vec![text(&number.to_string(), true), text("", true)]));
-    let body =
-        serde_json::to_value(Body::new(&request(messages.collect()), CacheLifetime::OneHour))
-            .unwrap();
+    let plan = CachePlan::new(vec![Some(CacheLifetime::OneHour)]);
+    let body = serde_json::to_value(Body::new(&request(messages.collect()), &plan)).unwrap();
     assert_eq!(body["system"][0]["cache_control"], json!({"type": "ephemeral", "ttl": "1h"}));
     let marked: Vec<_> = body["messages"]
         .as_array()
@@ -143,6 +143,24 @@ fn there_are_never_more_than_four_breakpoints_and_the_latest_stay() {
         .map(|block| block["text"].as_str().unwrap())
         .collect();
     assert_eq!(marked, ["3", "4", "5"]);
+}
+
+#[test]
+fn only_what_the_plan_wants_is_marked_and_for_as_long_as_it_says() {
+    let blocks = vec![text("taste", true), text("", true), text("brief", true), text("role", true)];
+    let five = Some(CacheLifetime::FiveMinutes);
+    let plan = CachePlan::new(vec![None, five, None, five]);
+    let request = request(vec![Message::User(blocks)]);
+    let body = serde_json::to_value(Body::new(&request, &plan)).unwrap();
+    assert!(body["system"][0].get("cache_control").is_none());
+    let content = body["messages"][0]["content"].as_array().unwrap();
+    let marked: Vec<_> = content
+        .iter()
+        .filter(|block| block.get("cache_control").is_some())
+        .map(|block| block["text"].as_str().unwrap())
+        .collect();
+    // The blank block is no place at all.
+    assert_eq!(marked, ["taste", "role"]);
 }
 
 #[tokio::test]

@@ -27,13 +27,18 @@ impl Words {
 
     /// The words of a reply; `None` where the body is not fal's.
     pub(super) fn of(reply: &Reply) -> Option<Self> {
-        let body = reply.json()?;
+        let words = Self::of_body(&reply.json()?)?;
+        let kind = words.kind.or_else(|| reply.header("x-fal-error-type").map(str::to_owned));
+        Some(Self { kind, ..words })
+    }
+
+    /// The words of a body.
+    pub(super) fn of_body(body: &Value) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         if let Some(message) = body["error"]["message"].as_str() {
             return Some(Self::new(text(&body["error"]["type"]), message));
         }
-        let outer = text(&body["error_type"])
-            .or_else(|| reply.header("x-fal-error-type").map(str::to_owned));
+        let outer = text(&body["error_type"]);
         match &body["detail"] {
             Value::String(message) => Some(Self::new(outer, message)),
             Value::Array(details) => {
@@ -114,17 +119,24 @@ pub(super) fn failed_job(
     units: Option<Decimal>,
 ) -> ProviderError {
     let status = reply.status.as_u16();
-    let class = match class_of(status, &words) {
-        class if class.is_transient() => FailureClass::Generation,
-        FailureClass::NotOffered => FailureClass::Input,
-        class => class,
-    };
+    let class = class_of_job(status, &words);
     // The billable units decide where fal tells them. Otherwise a job that ended in an error is not
     // booked, and one that ended well and yielded nothing is. A bill that says otherwise shows in
     // the reconciliation.
     let is_free = units.map_or(status >= 400, |units| units.is_zero());
     let money = if is_free { MoneyState::NotCharged } else { MoneyState::Charged };
     described(caller, reply, class, money, words)
+}
+
+/// The class of a verdict: never transient, because the job will not come back, and never of the key
+/// or the account, because those were good enough for the job to be taken.
+pub(super) fn class_of_job(status: u16, words: &Words) -> FailureClass {
+    match class_of(status, words) {
+        FailureClass::Credentials | FailureClass::Funds => FailureClass::Generation,
+        class if class.is_transient() => FailureClass::Generation,
+        FailureClass::NotOffered => FailureClass::Input,
+        class => class,
+    }
 }
 
 fn described(

@@ -3,7 +3,9 @@
 //! A job's own URLs are used once fal has answered them: their paths are shorter than the
 //! endpoint's. `COMPLETED` is no success yet; what `response_url` answers is the verdict.
 
+mod billing;
 mod failure;
+mod listing;
 mod models;
 #[cfg(test)]
 mod tests;
@@ -13,6 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use reqwest::header::AUTHORIZATION;
 use reqwest::{RequestBuilder, StatusCode};
 use rust_decimal::Decimal;
@@ -21,6 +24,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+pub use billing::{BillingEvent, ListedPrice};
 pub use models::{Audio, KnownVideoModel, VIDEO_MODELS, video_model};
 
 use super::http::{BaseUrl, Caller, HttpClient, Reply, Stakes, retrying, returned_url};
@@ -117,6 +121,13 @@ impl FalAccount {
             error_type: Option<String>,
         }
 
+        // A job that was found again: only the list knows its way. A key that may not read the list
+        // tries the address that fal would have answered.
+        if job.status_url.is_none()
+            && let Ok(Some(verdict)) = self.listed_state(endpoint, job).await
+        {
+            return verdict;
+        }
         let url = self.job_url(endpoint, job, job.status_url.as_deref(), "/status");
         let outcome = retrying(|| async {
             let asked = self.ask(Stakes::Poll, self.get(url.clone())).await;
@@ -154,19 +165,21 @@ impl FalAccount {
         let reply = self.verdict(endpoint, job, reported.is_some()).await?;
         let units = reply.header("x-fal-billable-units").and_then(|units| units.parse().ok());
         if !reply.status.is_success() {
+            // Once the status has told how the job ended, every answer here is about the job.
+            let is_question = reported.is_none();
             let words = Words::of(&reply).or(reported).unwrap_or_else(|| {
                 Words::new(None, format!("HTTP {} with {}", reply.status.as_u16(), reply.excerpt()))
             });
             return match reply.status {
                 // The key's trouble, not the job's.
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if is_question => {
                     Err(failed_question(&self.caller, Stakes::Poll, &reply))
                 }
                 StatusCode::BAD_REQUEST if words.message.contains("in progress") => {
                     Ok(JobState::Running { percent: None })
                 }
                 // The result is not (or no longer) there; whether it was made stays open.
-                StatusCode::NOT_FOUND => Err(ProviderError {
+                StatusCode::NOT_FOUND if is_question => Err(ProviderError {
                     class: FailureClass::Input,
                     ..failed_question(&self.caller, Stakes::Poll, &reply)
                 }),
@@ -285,11 +298,7 @@ impl FalAccount {
         if credits["currency"].as_str().is_some_and(|currency| currency != "USD") {
             return None;
         }
-        let text = credits["current_balance"].as_number()?.to_string();
-        Decimal::from_str_exact(&text)
-            .or_else(|_| Decimal::from_scientific(&text))
-            .ok()
-            .map(Usd::new)
+        billing::decimal(&credits["current_balance"]).map(Usd::new)
     }
 }
 
@@ -346,6 +355,10 @@ impl VideoModel for KlingModel {
         payload: &Value,
     ) -> Result<Job, ProviderError> {
         self.account.submit(self.known.endpoint, payload).await
+    }
+
+    async fn find(&self, payload: &Value, since: Timestamp) -> Result<Option<Job>, ProviderError> {
+        self.account.find(self.known.endpoint, payload, since).await
     }
 
     async fn state(&self, job: &Job) -> Result<JobState, ProviderError> {

@@ -131,6 +131,12 @@ pub static VIDEO_MODELS: [KnownVideoModel; 16] = [
 ];
 
 impl KnownVideoModel {
+    /// Whether the price that fal lists for the endpoint, which is that of its defaults, is this
+    /// model's. Version 4 at 720p is sold below it.
+    pub fn has_the_listed_price(&self) -> bool {
+        self.fixed.is_none_or(|(_, value)| value == "1080p")
+    }
+
     pub(super) fn check(
         &self,
         caller: &Caller,

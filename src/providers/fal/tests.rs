@@ -488,3 +488,98 @@ async fn a_wrong_key_is_named_by_the_probe() {
     assert_eq!((error.class, error.money), (FailureClass::Credentials, MoneyState::NotCharged));
     assert_eq!(error.code.as_deref(), Some("authorization_error"));
 }
+
+/// A page of fal's list of requests.
+fn page(items: &Value, next: Option<&str>) -> ResponseTemplate {
+    ResponseTemplate::new(200)
+        .set_body_json(json!({"items": items, "next_cursor": next, "has_more": next.is_some()}))
+}
+
+fn listed(id: &str, input: &Value) -> Value {
+    json!({"request_id": id, "endpoint_id": ENDPOINT, "sent_at": "2026-11-22T10:00:01Z",
+        "started_at": "2026-11-22T10:00:02Z", "json_input": input})
+}
+
+#[tokio::test]
+async fn a_lost_job_is_found_on_whatever_page_it_stands() {
+    let server = MockServer::start().await;
+    let model = model(&server, DEFAULT);
+    let payload = model.payload(&clip(5, false));
+    let mut with_defaults = payload.clone();
+    with_defaults["negative_prompt"] = json!("blur, distort, and low quality");
+    let mut other = payload.clone();
+    other["start_image_url"] = json!("https://v3.fal.media/files/another.png");
+    let since = "2026-11-22T09:50:00.5Z".parse().unwrap();
+    let list = || {
+        Mock::given(method("GET"))
+            .and(path("/api/v1/models/requests/by-endpoint"))
+            .and(header("authorization", "Key hidden-id:hidden-secret"))
+            .and(query_param("endpoint_id", ENDPOINT))
+            .and(query_param("expand", "payloads"))
+            .and(query_param("start", "2026-11-22T09:50:00Z"))
+    };
+    list()
+        .and(query_param("cursor", "Mg=="))
+        .respond_with(page(&json!([listed("r-3", &with_defaults)]), None))
+        .with_priority(1)
+        .mount(&server)
+        .await;
+    list()
+        .respond_with(page(
+            &json!([listed("r-1", &other), listed("r-2", &json!(null))]),
+            Some("Mg=="),
+        ))
+        .with_priority(2)
+        .mount(&server)
+        .await;
+    let found = model.find(&payload, since).await.unwrap().unwrap();
+    assert_eq!(found.request_id, "r-3");
+    let never_sent = model.payload(&clip(10, false));
+    assert_eq!(model.find(&never_sent, since).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_list_that_goes_round_in_a_circle_ends() {
+    let server = answering(page(&json!([]), Some("again"))).await;
+    let model = model(&server, DEFAULT);
+    let since = "2026-11-22T09:50:00Z".parse().unwrap();
+    assert_eq!(model.find(&model.payload(&clip(5, false)), since).await.unwrap(), None);
+    assert_eq!(server.received_requests().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_job_without_its_urls_is_asked_about_in_the_list() {
+    let found = Job { status_url: None, response_url: None, ..job(&MockServer::start().await) };
+    let ended = |status: u16, output: Value| {
+        let mut item = listed("r-1", &json!({}));
+        item["ended_at"] = json!("2026-11-22T10:01:00Z");
+        item["status_code"] = json!(status);
+        item["json_output"] = output;
+        item
+    };
+    let state = async |item: Value| {
+        let server = answering(page(&json!([item]), None)).await;
+        model(&server, DEFAULT).state(&found).await
+    };
+    let running = state(listed("r-1", &json!({}))).await;
+    assert!(matches!(running, Ok(JobState::Running { .. })), "{running:?}");
+    let clip = json!({"video": {"url": "https://v3b.fal.media/files/clip.mp4"}});
+    let Ok(JobState::Done(result)) = state(ended(200, clip)).await else { panic!("not done") };
+    assert_eq!(result.urls, ["https://v3b.fal.media/files/clip.mp4"]);
+    let refused = json!({"detail": [{"loc": ["body", "prompt"], "msg": "flagged", "type": "content_policy_violation"}]});
+    let error = state(ended(422, refused)).await.unwrap_err();
+    assert_eq!((error.class, error.money), (FailureClass::Policy, MoneyState::NotCharged));
+    let error = state(ended(500, json!(null))).await.unwrap_err();
+    assert_eq!((error.class, error.money), (FailureClass::Generation, MoneyState::NotCharged));
+    // A list that does not show what came of it is no verdict: the job's own address is asked.
+    let server = MockServer::start().await;
+    let unshown = page(&json!([ended(200, json!(null))]), None);
+    get(&server, "/api/v1/models/requests/by-endpoint", unshown).await;
+    let at = "/queue/fal-ai/kling-video/requests/r-1";
+    let done = ResponseTemplate::new(200).set_body_json(json!({"status": "COMPLETED"}));
+    get(&server, &format!("{at}/status"), done).await;
+    let clip = json!({"video": {"url": "https://v3b.fal.media/files/late.mp4"}});
+    get(&server, at, ResponseTemplate::new(200).set_body_json(clip)).await;
+    let state = model(&server, DEFAULT).state(&found).await;
+    assert!(matches!(state, Ok(JobState::Done(_))), "{state:?}");
+}

@@ -6,11 +6,13 @@ use bytes::BytesMut;
 use reqwest::header::{HeaderName, HeaderValue, LOCATION};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
+use tracing::Instrument;
 use url::Url;
 
 use super::Reply;
 use super::redaction::{redact, without_query};
 use crate::providers::{FailureClass, MoneyState, Provider, ProviderError};
+use crate::spans;
 
 /// The largest reply that is read, in bytes: 512 vectors of 1536 numbers are about 17 MB of JSON.
 const LARGEST_REPLY_BYTES: usize = 32 * 1024 * 1024;
@@ -173,8 +175,30 @@ impl Caller {
         stakes: Stakes,
         request: RequestBuilder,
     ) -> Result<Reply, ProviderError> {
+        let span = spans::exchange(&self.provider.to_string());
+        let result = self.exchange(stakes, request).instrument(span.clone()).await;
+        match &result {
+            Ok(reply) if reply.status.is_client_error() || reply.status.is_server_error() => {
+                spans::failed(&span, reply.status.as_str());
+            }
+            Ok(_) => {}
+            Err(failure) => spans::failed(&span, failure.class.as_str()),
+        }
+        result
+    }
+
+    async fn exchange(
+        &self,
+        stakes: Stakes,
+        request: RequestBuilder,
+    ) -> Result<Reply, ProviderError> {
         let started = Instant::now();
-        let response = request.send().await.map_err(|error| self.lost(stakes, error, None))?;
+        let (client, request) = request.build_split();
+        let request = request.map_err(|error| self.lost(stakes, error, None))?;
+        spans::asks(request.method(), request.url());
+        let response =
+            client.execute(request).await.map_err(|error| self.lost(stakes, error, None))?;
+        spans::answers(response.status());
         let (status, url) = (response.status(), response.url().clone());
         let reply = self.read(stakes, response, &url).await?;
         tracing::debug!(

@@ -6,9 +6,12 @@ use serde_json::{Value, json};
 
 use super::envelope::Interface;
 use super::record::midjourney_state;
-use super::{KieAccount, KnownImageModel};
+use super::{CREDIT_PRICE, KieAccount, KnownImageModel};
 use crate::ledger::Reservation;
-use crate::providers::{ImageModel, ImageRequest, Job, JobState, Probe, Provider, ProviderError};
+use crate::ledger::money::Usd;
+use crate::providers::{
+    ImageModel, ImageRequest, Job, JobState, Probe, Provider, ProviderError, ReferencePicture,
+};
 
 /// The version of Midjourney that is asked for.
 const VERSION: &str = "7";
@@ -67,6 +70,14 @@ impl ImageModel for MidjourneyModel {
         self.known.check(&self.account.caller, request)
     }
 
+    fn most_references(&self) -> usize {
+        self.known.most_references
+    }
+
+    async fn upload(&self, picture: &ReferencePicture) -> Result<String, ProviderError> {
+        self.account.upload(picture).await
+    }
+
     fn payload(&self, request: &ImageRequest) -> Value {
         let mut payload = json!({
             "taskType": "mj_txt2img",
@@ -75,9 +86,22 @@ impl ImageModel for MidjourneyModel {
             "aspectRatio": request.aspect.as_str(),
             "version": VERSION,
         });
-        if !request.reference_urls.is_empty() {
-            payload["taskType"] = json!("mj_style_reference");
-            payload["fileUrls"] = json!(request.reference_urls);
+        // An omni reference puts the one thing that it shows into the picture: a product, a
+        // character. It takes one URL and no speed, and is priced as the fast speed is; where
+        // another speed was asked for, and for several pictures, what is taken is their look.
+        match request.reference_urls.as_slice() {
+            [] => {}
+            [one] if self.speed == Speed::Fast => {
+                payload["taskType"] = json!("mj_omni_reference");
+                payload["fileUrls"] = json!([one]);
+                if let Some(members) = payload.as_object_mut() {
+                    members.shift_remove("speed");
+                }
+            }
+            several => {
+                payload["taskType"] = json!("mj_style_reference");
+                payload["fileUrls"] = json!(several);
+            }
         }
         payload
     }
@@ -103,6 +127,10 @@ impl ImageModel for MidjourneyModel {
 
     async fn balance(&self) -> Result<Option<Decimal>, ProviderError> {
         self.account.credits().await.map(Some)
+    }
+
+    fn balance_unit(&self) -> Usd {
+        CREDIT_PRICE
     }
 
     async fn probe(&self) -> Result<Probe, ProviderError> {

@@ -10,6 +10,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 mod unified;
+mod upload;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +33,7 @@ use crate::ledger::money::Usd;
 use envelope::Interface;
 
 /// What one credit costs: half a US cent (KIE's price page).
-const CREDIT_PRICE: Usd = Usd::new(Decimal::from_parts(5, 0, 0, false, 3));
+pub const CREDIT_PRICE: Usd = Usd::new(Decimal::from_parts(5, 0, 0, false, 3));
 const SUBMIT_TIMEOUT: Duration = Duration::from_mins(1);
 const FREE_TIMEOUT: Duration = Duration::from_secs(30);
 /// KIE takes 20 submits in 10 s and drops what is over.
@@ -43,6 +44,8 @@ const RATE_WINDOW: Duration = Duration::from_secs(10);
 pub struct KieAccount {
     client: HttpClient,
     base: BaseUrl,
+    /// The host of uploads, which is another one.
+    uploads: Option<BaseUrl>,
     caller: Caller,
     /// Since when a job, by its id, has been a success without a picture.
     empty_since: Arc<Mutex<HashMap<String, Instant>>>,
@@ -52,7 +55,14 @@ impl KieAccount {
     /// The account under `base` (`https://api.kie.ai`).
     pub fn new(client: HttpClient, base: BaseUrl, key: SecretString) -> Self {
         let caller = Caller::new(Provider::Kie, Some(key));
-        Self { client, base, caller, empty_since: Arc::default() }
+        Self { client, base, uploads: None, caller, empty_since: Arc::default() }
+    }
+
+    /// The same account, which uploads to `host` (`https://kieai.redpandaai.co`).
+    #[must_use]
+    pub fn uploading_to(mut self, host: BaseUrl) -> Self {
+        self.uploads = Some(host);
+        self
     }
 
     fn with_key(&self, request: RequestBuilder) -> RequestBuilder {
@@ -93,27 +103,37 @@ impl KieAccount {
     async fn record(&self, path: &str, job: &Job) -> Result<(Value, Duration), ProviderError> {
         let mut url = self.base.join(path);
         url.query_pairs_mut().append_pair("taskId", &job.request_id);
+        let verdict = Mutex::new(None);
         let outcome = retrying(|| async {
             let get = self.client.shared().get(url.clone()).timeout(FREE_TIMEOUT);
             let reply = self.caller.send(Stakes::Poll, self.with_key(get)).await?;
-            match envelope::open(&self.caller, Interface::Common, Stakes::Poll, &reply) {
+            let opened = envelope::open(&self.caller, Interface::Common, Stakes::Poll, &reply);
+            let mut verdict = verdict.lock().unwrap_or_else(PoisonError::into_inner);
+            *verdict = None;
+            match opened {
                 Ok(data) => Ok(data),
                 // "recordInfo is null": KIE does not know the job. A job that was created a
                 // moment ago is known a moment later.
                 Err(error) if is_unknown_job(&error) => {
                     Err(ProviderError { class: FailureClass::Unavailable, ..error })
                 }
-                // These speak of the job itself, and failed jobs are not charged.
+                // These speak of the job itself if KIE stays with them: a job that failed is not
+                // charged, and one bad answer must not let a picture go that is paid for.
                 Err(error)
                     if matches!(error.class, FailureClass::Generation | FailureClass::Policy) =>
                 {
-                    Err(ProviderError { money: MoneyState::NotCharged, ..error })
+                    *verdict = Some(error.class);
+                    Err(ProviderError { class: FailureClass::Unavailable, ..error })
                 }
                 Err(error) => Err(error),
             }
         })
         .await;
+        let verdict = verdict.into_inner().unwrap_or_else(PoisonError::into_inner);
         let outcome = outcome.map_err(|error| {
+            if let Some(class) = verdict {
+                return ProviderError { class, money: MoneyState::NotCharged, ..error };
+            }
             if !is_unknown_job(&error) {
                 return error;
             }
@@ -124,6 +144,27 @@ impl KieAccount {
         let data = outcome?;
         let empty_for = self.empty_for(&job.request_id, record::is_empty_success(&data));
         Ok((data, empty_for))
+    }
+
+    /// The credits that a task consumed, where its record tells. Midjourney's do not.
+    pub async fn credits_consumed(
+        &self,
+        model: &str,
+        task_id: &str,
+    ) -> Result<Option<Decimal>, ProviderError> {
+        let path = if models::is_midjourney(model) {
+            "/api/v1/mj/record-info"
+        } else {
+            "/api/v1/jobs/recordInfo"
+        };
+        let mut url = self.base.join(path);
+        url.query_pairs_mut().append_pair("taskId", task_id);
+        match self.ask(|| self.client.shared().get(url.clone())).await {
+            Ok(data) => Ok(envelope::decimal(&data["creditsConsumed"])),
+            // Records are kept for two months.
+            Err(error) if is_unknown_job(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn empty_for(&self, task_id: &str, is_empty: bool) -> Duration {

@@ -173,6 +173,13 @@ pub static IMAGE_MODELS: [KnownImageModel; 13] = [
     },
 ];
 
+/// Whether a model, by its name in the books, is Midjourney's.
+pub(super) fn is_midjourney(model: &str) -> bool {
+    IMAGE_MODELS
+        .iter()
+        .any(|known| known.name == model && matches!(known.dialect, Dialect::Midjourney(_)))
+}
+
 /// The image model of that name (or of the vendor's name for it), drawn on `account`.
 pub fn image_model(name: &str, account: &KieAccount) -> Option<Arc<dyn ImageModel>> {
     let known = IMAGE_MODELS.iter().find(|known| known.name == name || known.endpoint == name)?;

@@ -112,8 +112,19 @@ async fn references_go_where_each_model_takes_them() {
         json!(["https://h.example/a.png"])
     );
     let midjourney = payload("midjourney-7-fast");
-    assert_eq!(midjourney["taskType"], "mj_style_reference");
+    assert_eq!(midjourney["taskType"], "mj_omni_reference");
     assert_eq!(midjourney["fileUrls"], json!(["https://h.example/a.png"]));
+    assert_eq!(midjourney.get("speed"), None);
+    // An omni reference takes one picture and no other speed.
+    let turbo = payload("midjourney-7-turbo");
+    assert_eq!(
+        (&turbo["taskType"], &turbo["speed"]),
+        (&json!("mj_style_reference"), &json!("turbo"))
+    );
+    let two = picture(&["https://h.example/a.png", "https://h.example/b.png"]);
+    let midjourney = model(&server, "midjourney-7-fast").payload(&two);
+    assert_eq!(midjourney["taskType"], "mj_style_reference");
+    assert_eq!(midjourney["fileUrls"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]

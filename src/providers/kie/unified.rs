@@ -6,9 +6,12 @@ use serde_json::{Map, Value, json};
 
 use super::envelope::Interface;
 use super::record::task_state;
-use super::{KieAccount, KnownImageModel};
+use super::{CREDIT_PRICE, KieAccount, KnownImageModel};
 use crate::ledger::Reservation;
-use crate::providers::{ImageModel, ImageRequest, Job, JobState, Probe, Provider, ProviderError};
+use crate::ledger::money::Usd;
+use crate::providers::{
+    ImageModel, ImageRequest, Job, JobState, Probe, Provider, ProviderError, ReferencePicture,
+};
 
 /// How a model's `input` differs from the others', from the snapshot of KIE's own pages.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +58,14 @@ impl ImageModel for UnifiedImageModel {
         self.known.check(&self.account.caller, request)
     }
 
+    fn most_references(&self) -> usize {
+        self.known.most_references
+    }
+
+    async fn upload(&self, picture: &ReferencePicture) -> Result<String, ProviderError> {
+        self.account.upload(picture).await
+    }
+
     fn payload(&self, request: &ImageRequest) -> Value {
         let mut input = Map::from_iter([
             ("prompt".to_owned(), json!(request.prompt)),
@@ -88,6 +99,10 @@ impl ImageModel for UnifiedImageModel {
 
     async fn balance(&self) -> Result<Option<Decimal>, ProviderError> {
         self.account.credits().await.map(Some)
+    }
+
+    fn balance_unit(&self) -> Usd {
+        CREDIT_PRICE
     }
 
     async fn probe(&self) -> Result<Probe, ProviderError> {

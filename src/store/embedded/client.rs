@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::super::journal::Journal;
+use super::super::redaction::Redactor;
 use super::super::{Connection, DatabaseSettings, SESSION_DEADLINE, Session, StoreError};
 use super::place::{CLIENT_PORT, Place, open_lock};
 use crate::ids::OperationId;
@@ -99,6 +100,13 @@ impl Embedded {
         operation: OperationId,
     ) -> Result<(), StoreError> {
         self.shared.journal.write(session, operation).await
+    }
+
+    pub(in crate::store) async fn redact_journal(
+        &self,
+        redactor: &Arc<Redactor>,
+    ) -> Result<(), StoreError> {
+        self.shared.journal.redact(Arc::clone(redactor)).await
     }
 
     pub(in crate::store) fn description(&self) -> String {

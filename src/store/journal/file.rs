@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,18 +48,73 @@ pub(super) fn empty_after_syncing(path: &Path, database: &Path) -> io::Result<()
     file.sync_all()
 }
 
+/// Puts other lines in the place of some, in one step: whatever happens meanwhile, the journal is as
+/// it was or as it is to be. A torn last line stays out, as nothing was sent on its strength. Says
+/// whether there was anything to change.
+pub(super) fn rewrite(path: &Path, new_line: impl Fn(&str) -> Option<String>) -> io::Result<bool> {
+    if fs::metadata(path).map_or(0, |found| found.len()) == 0 {
+        return Ok(false);
+    }
+    // Nobody appends until the new one has taken its place: they would append to the old one.
+    let old = open_locked(path)?;
+    let text = fs::read(path)?;
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    let mut new = Vec::with_capacity(whole);
+    let mut is_changed = whole < text.len();
+    for line in text[..whole].split_inclusive(|byte| *byte == b'\n') {
+        // What is no text stays, for a person to look at.
+        let changed = std::str::from_utf8(line).ok().and_then(|line| new_line(line.trim_end()));
+        match changed {
+            Some(changed) => {
+                is_changed = true;
+                new.extend_from_slice(changed.as_bytes());
+                new.push(b'\n');
+            }
+            None => new.extend_from_slice(line),
+        }
+    }
+    if !is_changed {
+        return Ok(false);
+    }
+    let beside = path.with_extension("journal.new");
+    let mut file = File::create(&beside)?;
+    file.set_permissions(old.metadata()?.permissions())?;
+    let written = file
+        .write_all(&new)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&beside, path))
+        .and_then(|()| sync_folder_of(path));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written.map(|()| true)
+}
+
 fn open_locked(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     let deadline = Instant::now() + LOCK_DEADLINE;
+    let mut file = open()?;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
+            Ok(()) if is_at(&file, path)? => return Ok(file),
+            // While this one waited, a new one took its place.
+            Ok(()) => file = open()?,
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                 thread::sleep(Duration::from_millis(2));
             }
             Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::TimedOut.into()),
             Err(TryLockError::Error(error)) => return Err(error),
         }
+    }
+}
+
+/// Whether it is this file that stands at a path.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let this = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(there) => Ok((this.dev(), this.ino()) == (there.dev(), there.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -121,6 +177,56 @@ mod tests {
         assert_eq!(read(&path).unwrap(), "one\ntwo\n");
         append(&path, b"three\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn lines_are_changed_in_one_step() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("operations.journal");
+        let shorter = |line: &str| line.contains("tea").then(|| line.replace("tea", "…"));
+        assert!(!rewrite(&path, shorter).unwrap());
+        append(&path, b"{\"a\":\"tea and tea\"}\n").unwrap();
+        append(&path, b"\xff tea\n").unwrap();
+        append(&path, b"{\"b\":1}\n").unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"torn tea").unwrap();
+        // Whoever waits for the old file appends to the new one.
+        let old = open_locked(&path).unwrap();
+        thread::scope(|scope| {
+            let appending = scope.spawn(|| append(&path, b"{\"c\":2}\n"));
+            let new = home.path().join("new");
+            fs::copy(&path, &new).unwrap();
+            fs::rename(&new, &path).unwrap();
+            drop(old);
+            appending.join().unwrap().unwrap();
+        });
+        assert!(rewrite(&path, shorter).unwrap());
+        assert!(!rewrite(&path, shorter).unwrap());
+        let expected =
+            b"{\"a\":\"\xe2\x80\xa6 and \xe2\x80\xa6\"}\n\xff tea\n{\"b\":1}\n{\"c\":2}\n";
+        assert_eq!(fs::read(&path).unwrap(), expected);
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn nothing_is_lost_that_is_appended_while_lines_are_changed() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("operations.journal");
+        append(&path, b"0:tea\n").unwrap();
+        thread::scope(|scope| {
+            for writer in 1..4 {
+                let path = &path;
+                scope.spawn(move || {
+                    for number in 0..25 {
+                        append(path, format!("{writer}:{number}:tea\n").as_bytes()).unwrap();
+                    }
+                });
+            }
+            for _ in 0..25 {
+                rewrite(&path, |line| line.contains("tea").then(|| line.replace("tea", "")))
+                    .unwrap();
+            }
+        });
+        assert_eq!(read(&path).unwrap().lines().count(), 76);
     }
 
     #[test]

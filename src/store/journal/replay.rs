@@ -144,7 +144,17 @@ async fn columns(connection: &mut PgConnection) -> Result<Columns, StoreError> {
          WHERE attnum > 0 AND NOT attisdropped AND attgenerated = ''
          ORDER BY name, attnum",
     )
-    .bind(["projects", "runs", "shots", "budgets", "prices", "operations", "charges", "takes"])
+    .bind([
+        "projects",
+        "runs",
+        "shots",
+        "budgets",
+        "batches",
+        "prices",
+        "operations",
+        "charges",
+        "takes",
+    ])
     .fetch_all(connection)
     .await?;
     let mut columns = Columns::new();
@@ -180,9 +190,12 @@ async fn take_in(
         Conflict::Keep
     };
     part.take_in(&mut transaction, "shots", "shots", shots).await?;
-    let newer_cap =
-        Conflict::Replace { key: "scope, subject", when: "old.updated_at < EXCLUDED.updated_at" };
+    let newer_cap = Conflict::Replace {
+        key: "scope, subject, period",
+        when: "old.updated_at < EXCLUDED.updated_at",
+    };
     part.take_in(&mut transaction, "budgets", "budgets", newer_cap).await?;
+    part.take_in(&mut transaction, "batch", "batches", Conflict::Keep).await?;
     part.take_in(&mut transaction, "price", "prices", Conflict::Keep).await?;
     let later = Conflict::Replace { key: "id", when: "old.revision < EXCLUDED.revision" };
     part.take_in(&mut transaction, "operation", "operations", later).await?;

@@ -65,15 +65,16 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    /// Opens a conversation. `assignment` is the same text for every role of a film, `opening`
-    /// is the role's own.
+    /// Opens a conversation. `briefing` holds the taste, which is the same for many films, and the
+    /// assignment, which is the same for every role of one; `opening` is the role's own.
     pub(super) fn open(
         role: Role,
         mut request: LanguageRequest,
-        assignment: String,
+        briefing: [String; 2],
         opening: String,
     ) -> Self {
-        request.messages = vec![Message::User(vec![text(assignment), text(opening)])];
+        let [taste, assignment] = briefing;
+        request.messages = vec![Message::User(vec![text(taste), text(assignment), text(opening)])];
         Self { role, request, turns: 0, was_reminded: false, broken: BTreeSet::new() }
     }
 
@@ -182,11 +183,14 @@ impl Conversation {
         Ok(())
     }
 
-    /// The system text ends in a breakpoint of its own; three more are left. One stands after the
-    /// assignment, which all roles share. The others stand after our last two messages: the
-    /// newest is what the next turn will read, the one before it is what this turn reads.
-    /// Without the latter a turn with many parallel calls would lie beyond the twenty blocks
-    /// that the vendor looks back.
+    /// Marks the places that the cache may remember. The system text ends in one of its own; three
+    /// more are left, and which of them are worth their price is for the till to say.
+    ///
+    /// One stands after the assignment, which all roles of a film share. While nothing was answered
+    /// yet, the others stand after the taste, which other films may share, and after the opening.
+    /// Later they stand after our last two messages: the newest is what the next turn will read, the
+    /// one before it is what this turn reads. Without the latter a turn with many parallel calls
+    /// would lie beyond the twenty blocks that the vendor looks back.
     fn place_breakpoints(&mut self) {
         let mut ours: Vec<&mut Vec<UserBlock>> = self
             .request
@@ -198,15 +202,18 @@ impl Conversation {
             })
             .collect();
         for block in ours.iter_mut().flat_map(|blocks| blocks.iter_mut()) {
-            *cache_flag(block) = false;
+            set_breakpoint(block, false);
         }
         for blocks in ours.iter_mut().rev().take(2) {
             if let Some(last) = blocks.last_mut() {
-                *cache_flag(last) = true;
+                set_breakpoint(last, true);
             }
         }
-        if let Some(assignment) = ours.first_mut().and_then(|blocks| blocks.first_mut()) {
-            *cache_flag(assignment) = true;
+        let is_opening = ours.len() == 1;
+        if let Some([taste, assignment, ..]) = ours.first_mut().map(|blocks| blocks.as_mut_slice())
+        {
+            set_breakpoint(taste, is_opening);
+            set_breakpoint(assignment, true);
         }
     }
 }
@@ -215,9 +222,11 @@ fn text(text: String) -> UserBlock {
     UserBlock::Text { text, cache: false }
 }
 
-const fn cache_flag(block: &mut UserBlock) -> &mut bool {
+/// A team is shown no pictures, so that every block can have a breakpoint.
+const fn set_breakpoint(block: &mut UserBlock, is_set: bool) {
     match block {
-        UserBlock::Text { cache, .. } | UserBlock::ToolResult { cache, .. } => cache,
+        UserBlock::Text { cache, .. } | UserBlock::ToolResult { cache, .. } => *cache = is_set,
+        UserBlock::Image { .. } => {}
     }
 }
 
@@ -252,7 +261,8 @@ mod tests {
             messages: Vec::new(),
             max_output_tokens: 1,
         };
-        Conversation::open(Role::Orchestrator, request, "assignment".to_owned(), "role".to_owned())
+        let briefing = ["taste".to_owned(), "assignment".to_owned()];
+        Conversation::open(Role::Orchestrator, request, briefing, "role".to_owned())
     }
 
     /// Where the breakpoints stand, as (message, block).
@@ -261,7 +271,11 @@ mod tests {
         for (place, message) in request.messages.iter().enumerate() {
             if let Message::User(blocks) = message {
                 for (index, block) in blocks.iter().enumerate() {
-                    if *cache_flag(&mut block.clone()) {
+                    if matches!(
+                        block,
+                        UserBlock::Text { cache: true, .. }
+                            | UserBlock::ToolResult { cache: true, .. }
+                    ) {
                         found.push((place, index));
                     }
                 }
@@ -271,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn breakpoints_follow_the_assignment_and_our_last_two_messages() {
+    fn breakpoints_follow_what_is_shared_and_our_last_two_messages() {
         let mut conversation = conversation();
         let mut found = Vec::new();
         for turn in 0..4 {
@@ -290,10 +304,10 @@ mod tests {
         assert_eq!(
             found,
             [
-                vec![(0, 0), (0, 1)],
-                vec![(0, 0), (0, 1), (2, 1)],
-                vec![(0, 0), (2, 1), (4, 1)],
-                vec![(0, 0), (4, 1), (6, 1)],
+                vec![(0, 0), (0, 1), (0, 2)],
+                vec![(0, 1), (0, 2), (2, 1)],
+                vec![(0, 1), (2, 1), (4, 1)],
+                vec![(0, 1), (4, 1), (6, 1)],
             ]
         );
     }
@@ -305,7 +319,7 @@ mod tests {
         conversation.remind(&[]).unwrap();
         let request = conversation.next_request().unwrap();
         assert_eq!(request.messages.len(), 1);
-        assert!(matches!(&request.messages[0], Message::User(blocks) if blocks.len() == 3));
+        assert!(matches!(&request.messages[0], Message::User(blocks) if blocks.len() == 4));
     }
 
     #[test]

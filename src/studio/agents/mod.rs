@@ -22,9 +22,11 @@
 //! replies can be handed back instead of being bought again.
 //!
 //! *The prompt cache*: model, tools and system text are the same bytes in every call of every
-//! role, film, user and day. What a film is about stands in the first block of the first
-//! message, which is the same for its three roles; what a role is for stands in the second
-//! block. Nothing in front of a breakpoint is ever edited.
+//! role, film, user and day. The first message goes from what changes least to what changes most: the
+//! user's taste, which is the same for many films; what the film is about, which is the same for its
+//! three roles; and which role it is, with what it is asked. What a role is for stands in the system
+//! text, although only one of three needs it: there it is written once for all films and not once for
+//! each. Nothing in front of a breakpoint is ever edited.
 //!
 //! *What the model said* is sent back untouched: thinking blocks carry a signature over their
 //! bytes.
@@ -56,7 +58,8 @@ use crate::providers::{LanguageReply, LanguageRequest};
 use crate::studio::brief::Brief;
 use crate::studio::events::EventSink;
 use crate::studio::script::Script;
-use crate::studio::storyboard::Storyboard;
+use crate::studio::storyboard::{ReferenceRules, Storyboard};
+use crate::studio::wording::Wording;
 
 /// The most questions that the Orchestrator may put to the Writer and the Director together.
 pub const MOST_QUESTIONS: u32 = 6;
@@ -120,6 +123,8 @@ pub struct Assignment {
     pub preferences: String,
     /// The campaign: its name and style.
     pub campaign: Option<String>,
+    /// The words that the campaign wants and avoids. What breaks them goes back to its author.
+    pub wording: Wording,
     /// The language model's id, the same for all roles.
     pub model: String,
     /// The image model's name.
@@ -128,6 +133,8 @@ pub struct Assignment {
     pub video_model: String,
     /// Whether the clips have sound.
     pub audio: bool,
+    /// What shots may name as references.
+    pub references: ReferenceRules,
 }
 
 /// What the team made: both checked against the brief.

@@ -15,12 +15,20 @@ const LONGEST_DOCUMENT: usize = 24_000;
 /// The system text, the same for all roles, films and days. Nothing is filled in.
 pub(super) const SYSTEM: &str = include_str!("prompts/system.md");
 
+const TASTE: &str = include_str!("prompts/taste.md");
 const ASSIGNMENT: &str = include_str!("prompts/assignment.md");
 const ORCHESTRATOR: &str = include_str!("prompts/orchestrator.md");
 const WRITER: &str = include_str!("prompts/writer.md");
 const DIRECTOR: &str = include_str!("prompts/director.md");
 
-/// What all three roles are told about the film: the first block of their first message, the
+/// What is known of the user's taste: the first block of every first message. It stands apart and in
+/// front, because it is the same for many films and the prompt cache keeps what comes first.
+pub(super) fn taste(assignment: &Assignment) -> String {
+    let preferences = document("preferences", &assignment.preferences, "Nothing.");
+    fill(TASTE, &[("preferences", &preferences)])
+}
+
+/// What all three roles are told about the film: the second block of their first message, the
 /// same bytes for each.
 pub(super) fn assignment(assignment: &Assignment) -> String {
     let brief = &assignment.brief;
@@ -47,7 +55,6 @@ pub(super) fn assignment(assignment: &Assignment) -> String {
             ("sound", if assignment.audio { "on" } else { "off" }),
             ("files", &files),
             ("brief", &fence("brief", brief.text.as_str())),
-            ("preferences", &document("preferences", &assignment.preferences, "Nothing.")),
             ("campaign", &document("campaign", campaign, "None.")),
             ("recalled", &document("recalled", &assignment.recall, "Nothing.")),
         ],
@@ -207,6 +214,7 @@ mod tests {
         let known = rehearsal::assignment();
         for text in [
             SYSTEM.to_owned(),
+            taste(&known),
             assignment(&known),
             orchestrator(),
             writer(&known, "write", Some("{\"title\":\"x\"}")),

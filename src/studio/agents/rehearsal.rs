@@ -17,6 +17,7 @@ use crate::studio::agents::{
 };
 use crate::studio::brief::{Aspect, Brief};
 use crate::studio::events::Event;
+use crate::studio::wording::Wording;
 
 /// Two shots, ten seconds.
 pub(super) fn assignment() -> Assignment {
@@ -33,10 +34,12 @@ pub(super) fn assignment() -> Assignment {
         recall: "An earlier film: soup in a blue bowl, rated 5.".to_owned(),
         preferences: "Likes slow pans.".to_owned(),
         campaign: Some("Winter kitchen".to_owned()),
+        wording: Wording::default(),
         model: "claude-sonnet-5-5".to_owned(),
         image_model: "midjourney-7-fast".to_owned(),
         video_model: "kling-2.6-pro".to_owned(),
         audio: false,
+        references: crate::studio::storyboard::ReferenceRules::default(),
     }
 }
 

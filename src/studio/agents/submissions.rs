@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
-use crate::studio::brief::Brief;
+use crate::studio::agents::Assignment;
 use crate::studio::script::{Beat, Script};
 use crate::studio::storyboard::{Shot, Storyboard};
 
@@ -55,11 +55,10 @@ pub(super) fn read_script(input: &Value) -> Result<Script, String> {
     Ok(script)
 }
 
-/// The input of `submit_storyboard`, checked against the brief.
+/// The input of `submit_storyboard`, checked against the brief and what there is to refer to.
 pub(super) fn read_storyboard(
     input: &Value,
-    brief: &Brief,
-    longest_shot_seconds: u32,
+    assignment: &Assignment,
 ) -> Result<Storyboard, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -79,6 +78,7 @@ pub(super) fn read_storyboard(
         references: Vec<String>,
     }
     let Input { title, shots } = read(input)?;
+    let (brief, longest_shot_seconds) = (&assignment.brief, assignment.longest_shot_seconds);
     let shots = read_each::<ShotInput>("shot", &shots)?
         .into_iter()
         .enumerate()
@@ -108,6 +108,7 @@ pub(super) fn read_storyboard(
         .collect::<Result<_, String>>()?;
     let storyboard = Storyboard { title, shots }.fitted(brief, longest_shot_seconds);
     storyboard.check(brief, longest_shot_seconds).map_err(|error| error.to_string())?;
+    storyboard.check_references(&assignment.references).map_err(|error| error.to_string())?;
     Ok(storyboard)
 }
 
@@ -188,14 +189,13 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
         let assignment = rehearsal::assignment();
-        let (brief, longest) = (&assignment.brief, assignment.longest_shot_seconds);
         let good = rehearsal::storyboard_input();
-        assert_eq!(read_storyboard(&good, brief, longest).unwrap().duration_seconds(), dec!(10));
+        assert_eq!(read_storyboard(&good, &assignment).unwrap().duration_seconds(), dec!(10));
 
         let complaint = |change: &dyn Fn(&mut Value)| {
             let mut input = good.clone();
             change(&mut input);
-            read_storyboard(&input, brief, longest).unwrap_err()
+            read_storyboard(&input, &assignment).unwrap_err()
         };
         assert_eq!(
             complaint(&|input| {
@@ -232,7 +232,7 @@ mod tests {
         let mut input = rehearsal::storyboard_input();
         input["shots"][1]["number"] = json!(3);
         input["shots"][1]["duration_seconds"] = json!(7.5);
-        let storyboard = read_storyboard(&input, &assignment.brief, 10).unwrap();
+        let storyboard = read_storyboard(&input, &assignment).unwrap();
         assert_eq!(storyboard.shots[1].number, 2);
         assert_eq!(storyboard.duration_seconds(), dec!(10));
     }

@@ -39,7 +39,7 @@ pub(super) struct Team<'a> {
     events: &'a EventSink,
     /// What every conversation begins with: the shared prefix and no messages.
     blank: LanguageRequest,
-    briefing: String,
+    briefing: [String; 2],
     script: Option<Handed<Script>>,
     storyboard: Option<Handed<Storyboard>>,
     turns_taken: [u32; 3],
@@ -69,7 +69,7 @@ impl<'a> Team<'a> {
                 messages: Vec::new(),
                 max_output_tokens: most_output_tokens(assignment.brief.shots),
             },
-            briefing: prompts::assignment(assignment),
+            briefing: [prompts::taste(assignment), prompts::assignment(assignment)],
             script: None,
             storyboard: None,
             turns_taken: [0; 3],
@@ -118,7 +118,7 @@ impl<'a> Team<'a> {
 
     /// Takes the Orchestrator's storyboard, if it can be shot and was written for.
     fn accept(&mut self, input: &Value) -> Result<Creation, Answer> {
-        let storyboard = self.read_storyboard(input).map_err(Answer::Broken)?;
+        let storyboard = read_storyboard(self.assignment, input).map_err(Answer::Broken)?;
         let script = match self.script.take() {
             Some(script) => script.work,
             None => Script::implied_by(&storyboard),
@@ -203,7 +203,14 @@ impl<'a> Team<'a> {
         let earlier_script = self.script.as_ref().map(|script| script.json.as_str());
         let json = if asked == ToolName::AskWriter {
             let opening = prompts::writer(self.assignment, &request, earlier_script);
-            let script = self.commission(Role::Writer, opening, submissions::read_script).await?;
+            let wording = &self.assignment.wording;
+            let script = self
+                .commission(Role::Writer, opening, |input| {
+                    let script = submissions::read_script(input)?;
+                    wording.check_script(&script)?;
+                    Ok(script)
+                })
+                .await?;
             self.script.insert(script).json.clone()
         } else {
             let opening = prompts::director(
@@ -212,11 +219,9 @@ impl<'a> Team<'a> {
                 &request,
                 self.storyboard.as_ref().map(|storyboard| storyboard.json.as_str()),
             );
-            let (brief, longest) = (&self.assignment.brief, self.assignment.longest_shot_seconds);
+            let assignment = self.assignment;
             let storyboard = self
-                .commission(Role::Director, opening, |input| {
-                    submissions::read_storyboard(input, brief, longest)
-                })
+                .commission(Role::Director, opening, |input| read_storyboard(assignment, input))
                 .await?;
             self.storyboard.insert(storyboard).json.clone()
         };
@@ -251,14 +256,6 @@ impl<'a> Team<'a> {
 
     fn open(&self, role: Role, opening: String) -> Conversation {
         Conversation::open(role, self.blank.clone(), self.briefing.clone(), opening)
-    }
-
-    fn read_storyboard(&self, input: &Value) -> Result<Storyboard, String> {
-        submissions::read_storyboard(
-            input,
-            &self.assignment.brief,
-            self.assignment.longest_shot_seconds,
-        )
     }
 
     /// Takes turns until the model calls tools. There is at least one call in the result.
@@ -326,6 +323,13 @@ impl<'a> Team<'a> {
         });
         Ok(reply)
     }
+}
+
+/// A storyboard that fulfils the assignment, in numbers and in words.
+fn read_storyboard(assignment: &Assignment, input: &Value) -> Result<Storyboard, String> {
+    let storyboard = submissions::read_storyboard(input, assignment)?;
+    assignment.wording.check_storyboard(&storyboard)?;
+    Ok(storyboard)
 }
 
 /// The tool of a call, if it is one of the role's own.

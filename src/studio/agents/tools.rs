@@ -168,7 +168,7 @@ impl ToolName {
                             (
                                 "references",
                                 list(
-                                    "Earlier shots (\"shot 1\") or attached files that the picture should look like; usually empty.",
+                                    "Earlier shots (\"shot 1\") or the user's own pictures, by name, that the picture should look like; usually empty.",
                                     &json!({"type": "string"}),
                                 ),
                             ),

@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use image::{ImageFormat, ImageReader};
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
 
@@ -111,24 +110,6 @@ pub fn inspect(path: &Path) -> Result<ClipFacts, InspectError> {
     let file = File::open(path)?;
     let bytes = file.metadata()?.len();
     read_clip(io::BufReader::new(file), bytes)
-}
-
-/// Reads format and size of a picture. Blocking, and quick: only the header is decoded.
-pub fn inspect_image(path: &Path) -> Result<ImageFacts, InspectError> {
-    // By its first bytes alone: `ImageReader::open` would believe the name.
-    let reader = ImageReader::new(io::BufReader::new(File::open(path)?)).with_guessed_format()?;
-    let format = match reader.format() {
-        Some(ImageFormat::Png) => ImageFileFormat::Png,
-        Some(ImageFormat::Jpeg) => ImageFileFormat::Jpeg,
-        Some(ImageFormat::WebP) => ImageFileFormat::Webp,
-        _ => return Err(InspectError::NotAnImage),
-    };
-    let (width, height) =
-        reader.into_dimensions().map_err(|error| InspectError::Damaged(error.to_string()))?;
-    if width == 0 || height == 0 {
-        return Err(InspectError::Damaged("the picture has no size".to_owned()));
-    }
-    Ok(ImageFacts { format, width, height })
 }
 
 /// One box: its name and where its payload lies, in bytes from the start of the file.
@@ -561,17 +542,6 @@ mod tests {
         }
         // 30 × 512 + 1000 + 24 units of 1/15360 s.
         assert_eq!(read(&file).unwrap().seconds, Decimal::new(1066, 3));
-    }
-
-    #[test]
-    fn pictures_are_known_by_their_bytes() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keyframe.jpg");
-        image::RgbImage::new(9, 16).save_with_format(&path, ImageFormat::Png).unwrap();
-        let facts = ImageFacts { format: ImageFileFormat::Png, width: 9, height: 16 };
-        assert_eq!(inspect_image(&path).unwrap(), facts);
-        std::fs::write(&path, "<html>").unwrap();
-        assert!(matches!(inspect_image(&path), Err(InspectError::NotAnImage)));
     }
 
     proptest! {

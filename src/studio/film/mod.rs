@@ -8,6 +8,7 @@ mod cut;
 mod ffmpeg;
 mod frame;
 mod inspect;
+mod picture;
 mod place;
 
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ use rust_decimal::Decimal;
 
 pub use cut::Cut;
 pub use ffmpeg::Ffmpeg;
-pub use inspect::{ClipFacts, ImageFacts, ImageFileFormat, InspectError, inspect, inspect_image};
+pub use inspect::{ClipFacts, ImageFacts, ImageFileFormat, InspectError, inspect};
+pub use picture::inspect_image;
 pub use place::{file_name, free_path, publish, slug, temporary_beside};
 
 /// One clip in its place in the film.

@@ -2,6 +2,7 @@
 
 use super::genres::{Genre, Scene};
 use super::seed::Seed;
+use crate::memory::taste::Leaning;
 
 /// Where in the film a shot stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,13 +36,18 @@ pub(super) struct Beats {
 
 impl Beats {
     /// Lays the arc of a genre over so many shots.
-    pub(super) fn lay(genre: &'static Genre, shots: u32, seed: &mut Seed) -> Self {
+    pub(super) fn lay(
+        genre: &'static Genre,
+        shots: u32,
+        leaning: &Leaning,
+        seed: &mut Seed,
+    ) -> Self {
         let counts = phase_counts(shots as usize);
         let scenes = [genre.hook, genre.build, genre.turn, genre.payoff];
         let phases = [Phase::Hook, Phase::Build, Phase::Turn, Phase::Payoff];
         let mut planned = Vec::with_capacity(shots as usize);
         for ((phase, scenes), count) in phases.into_iter().zip(scenes).zip(counts) {
-            cover(phase, scenes, count, seed, &mut planned);
+            cover(phase, scenes, count, leaning, seed, &mut planned);
         }
         Self { shots: planned }
     }
@@ -70,13 +76,24 @@ fn cover(
     phase: Phase,
     scenes: &'static [Scene],
     count: usize,
+    leaning: &Leaning,
     seed: &mut Seed,
     planned: &mut Vec<Planned>,
 ) {
     let take = count.min(scenes.len());
     let mut chosen: Vec<usize> = (0..scenes.len()).collect();
+    let suits = |index: usize| {
+        let scene: &Scene = &scenes[index];
+        leaning.suits(scene.picture) + leaning.suits(scene.detail) + leaning.suits(scene.action)
+    };
     while chosen.len() > take {
-        chosen.remove(seed.below(chosen.len()));
+        // What the user dislikes goes first, and what is liked stays longest.
+        let worst = chosen.iter().map(|&index| suits(index)).min().unwrap_or(0);
+        let first = seed.below(chosen.len());
+        let gone = (0..chosen.len())
+            .map(|step| (first + step) % chosen.len())
+            .find(|&place| suits(chosen[place]) == worst);
+        chosen.remove(gone.unwrap_or(first));
     }
     for (place, index) in chosen.into_iter().enumerate() {
         // Wholes and details alternate, and the turn is seen from an unexpected side.

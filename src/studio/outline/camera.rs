@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use super::arc::Phase;
 use super::seed::Seed;
+use crate::memory::taste::Leaning;
+use crate::memory::taste::reading::Liking;
 
 /// A way of seeing one shot.
 #[derive(Debug, Clone, Copy)]
@@ -133,16 +135,22 @@ const ENDINGS: [&str; 5] = [
     "The frame holds steady in the last second",
 ];
 
-/// Remembers what was used in this film and prefers what was used least.
-#[derive(Debug, Default)]
-pub(super) struct Camera {
+/// Remembers what was used in this film and prefers what was used least, of what the user likes
+/// and does not dislike.
+#[derive(Debug)]
+pub(super) struct Camera<'a> {
     used: HashMap<&'static str, usize>,
+    leaning: &'a Leaning,
 }
 
-impl Camera {
+impl<'a> Camera<'a> {
+    pub(super) fn new(leaning: &'a Leaning) -> Self {
+        Self { used: HashMap::new(), leaning }
+    }
+
     /// The view for one look at a scene.
     pub(super) fn view(&mut self, angle: usize, phase: Phase, seed: &mut Seed) -> View {
-        let (is_detail, framings) = LOOKS[angle % LOOKS.len()];
+        let (is_detail, framings) = self.look(angle);
         let moves: &[&'static str] = match (phase, is_detail) {
             (_, true) => &DETAIL_MOVES,
             (Phase::Hook, false) if angle == 0 => &HOOK_MOVES,
@@ -157,10 +165,28 @@ impl Camera {
         }
     }
 
+    /// The look of an angle, or the next one that the user likes better.
+    fn look(&self, angle: usize) -> (bool, &'static [&'static str]) {
+        let looks = (0..LOOKS.len()).map(|step| LOOKS[(angle + step) % LOOKS.len()]);
+        let wanted = match self.leaning.of_trait("size.close") {
+            Some(Liking::Liked) => Some(true),
+            Some(Liking::Disliked) => Some(false),
+            None => None,
+        };
+        let suits = |(is_detail, framings): &(bool, &'static [&'static str])| {
+            wanted.is_none_or(|wanted| wanted == *is_detail)
+                && framings.iter().any(|framing| self.leaning.suits(framing) >= 0)
+        };
+        looks.clone().find(suits).unwrap_or(LOOKS[angle % LOOKS.len()])
+    }
+
     fn freshest(&mut self, choices: &[&'static str], seed: &mut Seed) -> &'static str {
         let first = seed.below(choices.len());
         let order = (0..choices.len()).map(|step| choices[(first + step) % choices.len()]);
-        let chosen = order.min_by_key(|choice| self.used.get(choice).copied().unwrap_or(0));
+        let chosen = order.min_by_key(|choice| {
+            let suits = self.leaning.suits(choice).clamp(-2, 1);
+            (-suits, self.used.get(choice).copied().unwrap_or(0))
+        });
         let chosen = chosen.unwrap_or_default();
         *self.used.entry(chosen).or_default() += 1;
         chosen

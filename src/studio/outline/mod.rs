@@ -11,6 +11,7 @@ mod genres;
 mod pace;
 mod reading;
 mod seed;
+mod words;
 
 use rust_decimal::Decimal;
 
@@ -18,9 +19,13 @@ use self::arc::{Beats, Phase};
 use self::genres::{Genre, Look};
 use self::reading::Reading;
 use self::seed::Seed;
+use crate::memory::palette::palette_names;
+use crate::memory::taste::Leaning;
+use crate::memory::taste::reading::Liking;
 use crate::studio::brief::Brief;
 use crate::studio::script::{Beat, Script};
 use crate::studio::storyboard::{LONGEST_PROMPT, Shot, Storyboard};
+use crate::studio::wording::Wording;
 
 /// The longest title of a script, in characters.
 const LONGEST_TITLE: usize = 80;
@@ -35,6 +40,12 @@ const MOST_WISHES: usize = 4;
 pub struct Direction {
     /// A look to keep to, in words, such as a campaign's style. Ends every image prompt.
     pub style: Option<String>,
+    /// The colours to keep to, such as a campaign's; empty for the genre's own.
+    pub palette: Vec<String>,
+    /// Words that the film has to say, and words that stand nowhere in it.
+    pub wording: Wording,
+    /// What the user likes and dislikes. The brief's own words come before it.
+    pub leaning: Leaning,
     /// The clip lengths that the video model sells, in whole seconds. Where given, the pacing
     /// never makes a shot need a dearer clip than an even division of the film would. Empty
     /// for any length.
@@ -50,13 +61,18 @@ pub fn write(brief: &Brief, direction: &Direction) -> (Script, Storyboard) {
     let reading = Reading::of(brief.text.as_str());
     let mut seed = Seed::of(brief.text.as_str());
     let film = Film::new(&reading, direction, &mut seed);
-    let beats = Beats::lay(film.genre, brief.shots, &mut seed);
+    let beats = Beats::lay(film.genre, brief.shots, &film.leaning, &mut seed);
     let durations = pace::pace(brief, direction, &beats, &mut seed);
-    let mut lines = Lines::new(&reading, &beats);
+    let mut lines = Lines::new(&reading, &beats, &film.leaning);
     let mut shots = Vec::with_capacity(beats.shots.len());
     let mut script_beats = Vec::with_capacity(beats.shots.len());
-    let mut camera = camera::Camera::default();
-    let wishes = spread(&reading.details, &beats);
+    let mut camera = camera::Camera::new(&film.leaning);
+    let narrates = film.leaning.of_trait("words.voice") == Some(Liking::Liked);
+    let motion = film.leaning.motion(brief.text.as_str());
+    let mut wishes = spread(&reading.details, &beats);
+    if let Some(middle) = wishes.get_mut(beats.shots.len() / 2) {
+        middle.extend(film.leaning.things());
+    }
     for ((number, planned), duration_seconds) in (1..).zip(&beats.shots).zip(durations) {
         let line = lines.next(number, planned, &mut seed);
         let view = camera.view(planned.angle, planned.phase, &mut seed);
@@ -71,18 +87,15 @@ pub fn write(brief: &Brief, direction: &Direction) -> (Script, Storyboard) {
                 planned.phase,
                 &wishes[number as usize - 1],
             ),
-            motion_prompt: shortened(
-                &format!("{}. {}. {}", view.movement, capitalised(&action), view.ending),
-                LONGEST_PROMPT,
-            ),
+            motion_prompt: motion_prompt(&view, &action, &motion),
             duration_seconds,
             on_screen_text: line.clone(),
-            narration: String::new(),
+            narration: if narrates { format!("{}.", capitalised(&action)) } else { String::new() },
             references: Vec::new(),
         });
         script_beats.push(Beat {
             action: format!("{}; {action}.", capitalised(&seen)),
-            narration: String::new(),
+            narration: shots.last().map(|shot: &Shot| shot.narration.clone()).unwrap_or_default(),
             on_screen_text: line,
         });
     }
@@ -92,7 +105,21 @@ pub fn write(brief: &Brief, direction: &Direction) -> (Script, Storyboard) {
     } else {
         reading.first_sentence.clone()
     };
-    (Script { title: title.clone(), logline, beats: script_beats }, Storyboard { title, shots })
+    let mut script = Script { title: title.clone(), logline, beats: script_beats };
+    let mut storyboard = Storyboard { title, shots };
+    words::keep_to(&direction.wording, &mut script, &mut storyboard);
+    (script, storyboard)
+}
+
+/// Camera, action and ending, begun by how the user likes films to move.
+fn motion_prompt(view: &camera::View, action: &str, liked: &[&str]) -> String {
+    let mut parts: Vec<String> = liked
+        .iter()
+        .filter(|liked| !view.movement.contains(**liked))
+        .map(|liked| (*liked).to_owned())
+        .collect();
+    parts.extend([view.movement.to_owned(), capitalised(action), view.ending.to_owned()]);
+    shortened(&parts.join(". "), LONGEST_PROMPT)
 }
 
 /// Gives the wishes of a longer brief to the shots that develop it, in their order; several to
@@ -126,6 +153,11 @@ struct Film<'a> {
     look: &'static Look,
     lights: [&'static str; 3],
     style: Option<&'a str>,
+    /// The campaign's colours, by name.
+    palette: Vec<String>,
+    leaning: Leaning,
+    /// What the user likes, in words for every image prompt.
+    liked: Vec<String>,
 }
 
 impl<'a> Film<'a> {
@@ -148,8 +180,29 @@ impl<'a> Film<'a> {
             (None, Some(setting)) => setting,
             (None, None) => own_place.to_owned(),
         };
-        let look = &genre.looks[seed.below(genre.looks.len())];
+        let mut leaning = direction.leaning.clone();
+        leaning.avoid(&direction.wording.to_avoid);
+        let look = chosen(genre.looks, seed, |look| {
+            let lights: i32 = look.lights.iter().map(|light| leaning.suits(light)).sum();
+            lights + leaning.suits(look.palette) + leaning.suits(look.finish)
+        });
+        let lights = match reading.time {
+            Some(time) => time.lights,
+            None => look.lights.map(|light| {
+                // A light that the user dislikes gives way to one that suits the genre as well.
+                let all = || genre.looks.iter().flat_map(|look| look.lights);
+                if leaning.suits(light) >= 0 {
+                    light
+                } else {
+                    all().find(|other| leaning.suits(other) >= 0).unwrap_or_default()
+                }
+            }),
+        };
+        let liked = leaning.picture(&reading.words.join(" "));
         Self {
+            palette: palette_names(&direction.palette),
+            liked,
+            leaning,
             genre,
             reading,
             hero,
@@ -157,7 +210,7 @@ impl<'a> Film<'a> {
             person: seed.choose(genre.people),
             place,
             look,
-            lights: reading.time.map_or(look.lights, |time| time.lights),
+            lights,
             style: direction.style.as_deref().map(str::trim).filter(|style| !style.is_empty()),
         }
     }
@@ -183,6 +236,9 @@ impl<'a> Film<'a> {
             Phase::Turn | Phase::Payoff => 2,
         }];
         let mut parts = vec![capitalised(view.framing)];
+        if !self.palette.is_empty() {
+            parts.push(format!("palette of {}", self.palette.join(", ")));
+        }
         // The brief's own words come first: the image models weigh them most.
         parts.extend(wishes.iter().map(|wish| (*wish).to_owned()));
         parts.push(seen.to_owned());
@@ -197,15 +253,17 @@ impl<'a> Film<'a> {
         {
             parts.push(setting.clone());
         }
-        parts.push(light.to_owned());
-        parts.push(format!(
-            "palette of {}",
-            self.reading.time.map_or(self.look.palette, |time| time.palette)
-        ));
+        parts.extend(Some(light.to_owned()).filter(|light| !light.is_empty()));
+        parts.extend(self.liked.iter().cloned());
+        let palette = self.reading.time.map_or(self.look.palette, |time| time.palette);
+        if self.palette.is_empty() && self.leaning.suits(palette) >= 0 {
+            parts.push(format!("palette of {palette}"));
+        }
         parts.extend(self.reading.moods.iter().map(|mood| (*mood).to_owned()));
         // A drawn film is not photographed.
         if !self.reading.is_drawn {
-            parts.push(self.look.finish.to_owned());
+            let finish = self.look.finish.split(", ");
+            parts.extend(finish.filter(|part| self.leaning.suits(part) >= 0).map(str::to_owned));
         }
         parts.extend(self.style.map(ToOwned::to_owned));
         shortened(&parts.join(", "), LONGEST_PROMPT)
@@ -220,21 +278,27 @@ struct Lines {
     title: String,
     is_english: bool,
     shots: u32,
+    leaning: Leaning,
 }
 
 impl Lines {
-    fn new(reading: &Reading, beats: &Beats) -> Self {
+    fn new(reading: &Reading, beats: &Beats, leaning: &Leaning) -> Self {
         Self {
             own: reading.lines.iter().cloned().collect(),
             used: Vec::new(),
             title: reading.title.clone(),
             is_english: reading.is_english,
             shots: u32::try_from(beats.shots.len()).unwrap_or(u32::MAX),
+            leaning: leaning.clone(),
         }
     }
 
     fn next(&mut self, number: u32, planned: &arc::Planned, seed: &mut Seed) -> String {
         let is_last = number == self.shots;
+        let taste = self.leaning.of_trait("words.screen");
+        if taste == Some(Liking::Disliked) {
+            return String::new();
+        }
         // The first shot carries the title unless it is short and leaves room for a hook.
         if number == 1 && (!self.is_english || self.shots == 1) {
             let title = self.title.clone();
@@ -246,7 +310,7 @@ impl Lines {
             8..=14 => !number.is_multiple_of(2),
             _ => !number.is_multiple_of(3),
         };
-        if rests && number != 1 && !is_last {
+        if rests && number != 1 && !is_last && taste.is_none() {
             return String::new();
         }
         if planned.phase == Phase::Build
@@ -262,9 +326,9 @@ impl Lines {
         }
         let lines = planned.scene.lines;
         let first = seed.below(lines.len().max(1));
-        let line = (0..lines.len())
-            .map(|step| lines[(first + step) % lines.len()])
-            .find(|line| !self.used.iter().any(|used| used == line));
+        let line = (0..lines.len()).map(|step| lines[(first + step) % lines.len()]).find(|line| {
+            !self.used.iter().any(|used| used == line) && self.leaning.suits(line) >= 0
+        });
         line.map_or_else(String::new, |line| self.take(line))
     }
 
@@ -276,6 +340,16 @@ impl Lines {
         self.used.push(line.clone());
         line
     }
+}
+
+/// One of the choices by the seed, of those that suit best.
+fn chosen<'a, T>(choices: &'a [T], seed: &mut Seed, suits: impl Fn(&T) -> i32) -> &'a T {
+    let first = seed.below(choices.len());
+    let best = choices.iter().map(&suits).max().unwrap_or(0);
+    (0..choices.len())
+        .map(|step| &choices[(first + step) % choices.len()])
+        .find(|choice| suits(choice) == best)
+        .unwrap_or(&choices[first])
 }
 
 /// The first letter made large.

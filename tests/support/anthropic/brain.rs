@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::check::blocks;
-use crate::support::schema;
+use crate::support::{media, schema};
 
 /// After this many failed attempts at one tool it gives up.
 const MOST_ATTEMPTS: usize = 3;
@@ -47,6 +47,46 @@ struct Task {
     shots: u32,
     tenths: u32,
     opening: String,
+    wishes: Wishes,
+}
+
+/// What the documents of the task say that it follows: the user's taste and the campaign's style.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Wishes {
+    /// What every keyframe is given.
+    liked: Vec<String>,
+    /// Words of what is disliked: looks that hold one are not used.
+    disliked: Vec<String>,
+    /// Whether words on the screen are disliked.
+    without_text: bool,
+    palette: Option<String>,
+    to_use: Vec<String>,
+}
+
+fn wishes(opening: &str) -> Wishes {
+    let mut wishes = Wishes::default();
+    let inside = |tag: &str| {
+        let found = opening.split_once(&format!("<{tag}>")).map(|(_, rest)| rest);
+        found.and_then(|rest| rest.split_once(&format!("</{tag}>"))).map_or("", |(text, _)| text)
+    };
+    for line in inside("preferences").lines().filter_map(|line| line.trim().strip_prefix("- ")) {
+        let line = line.trim_end_matches(" (the user's own words)").trim_end_matches('.');
+        if let Some(disliked) = line.strip_prefix("Dislikes ") {
+            wishes.without_text |= disliked.contains("words on the screen");
+            let long = disliked.split([' ', ',', ':']).filter(|word| word.len() > 4);
+            wishes.disliked.extend(long.map(str::to_lowercase));
+            continue;
+        }
+        let liked = line.strip_prefix("Prefers ").or_else(|| line.strip_prefix("Likes "));
+        let liked = liked.unwrap_or(line);
+        let liked = liked.split_once(" to ").map_or(liked, |(liked, _)| liked);
+        wishes.liked.push(liked.to_owned());
+    }
+    let campaign = inside("campaign");
+    wishes.palette = line(campaign, "Palette").map(str::to_owned);
+    let quoted = line(campaign, "Words to use").unwrap_or_default();
+    wishes.to_use = quoted.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    wishes
 }
 
 /// The role that a request is for.
@@ -86,7 +126,8 @@ fn task(body: &Value) -> Task {
     let brief = line(&told, "Brief").filter(|brief| !brief.is_empty());
     let brief = brief.map_or_else(|| between(&opening, "<brief>", "</brief>"), str::to_owned);
     let brief = shortened(&brief);
-    Task { role, brief, shots, tenths, opening }
+    let wishes = wishes(&opening);
+    Task { role, brief, shots, tenths, opening, wishes }
 }
 
 /// A text without what stands between tags: a user's own words may look like a line of the task.
@@ -159,8 +200,28 @@ fn history(body: &Value, tool: &str) -> History {
     history
 }
 
+/// What a brief says that a shot is to look like, as in `(shot 2 like shot 1; logo.png)`.
+fn references(brief: &str, number: u32) -> Vec<String> {
+    let start = format!("(shot {number} like ");
+    let named = brief.split_once(&start).and_then(|(_, rest)| rest.split_once(')'));
+    let names = named.map(|(names, _)| names.split(';').map(|name| name.trim().to_owned()));
+    names.into_iter().flatten().collect()
+}
+
+/// What it sees in a picture.
+fn sight(picture: &Value) -> Option<String> {
+    use base64::Engine as _;
+    let data = picture["source"]["data"].as_str()?;
+    let look = media::look(&base64::prelude::BASE64_STANDARD.decode(data).ok()?).ok()?;
+    let [red, green, blue] = look.colour;
+    Some(format!("A zebra crossing in rgb({red}, {green}, {blue}), as a stand-in sees it."))
+}
+
 /// Decides what to do next.
 pub fn next(body: &Value) -> Move {
+    if let Some(seen) = blocks(&body["messages"][0]).iter().find_map(sight) {
+        return Move::Say(seen);
+    }
     let task = task(body);
     match task.role {
         Role::Orchestrator => orchestrate(body, &task),
@@ -233,6 +294,41 @@ fn attempt(body: &Value, tool: &str, input: &Value, history: &History) -> Move {
     }
 }
 
+/// How many words each text of a script or storyboard has where the model writes as much as a good
+/// one does, and in a film of more than 24 shots, for which it is told to be brief.
+const WORDS: [(&str, [usize; 2]); 5] = [
+    ("image_prompt", [80, 40]),
+    ("motion_prompt", [35, 15]),
+    ("action", [40, 40]),
+    ("narration", [10, 10]),
+    ("logline", [15, 15]),
+];
+
+/// Brings every text in a tool's input to its usual length.
+pub fn lengthen(input: &mut Value) {
+    let is_long = input["shots"].as_array().is_some_and(|shots| shots.len() > 24);
+    lengthen_to(input, usize::from(is_long));
+}
+
+fn lengthen_to(input: &mut Value, kind: usize) {
+    match input {
+        Value::Array(items) => items.iter_mut().for_each(|item| lengthen_to(item, kind)),
+        Value::Object(members) => {
+            for (name, value) in members {
+                match (value, WORDS.iter().find(|(known, _)| known == name)) {
+                    (Value::String(text), Some(&(_, words))) => {
+                        let lacking = words[kind].saturating_sub(text.split_whitespace().count());
+                        let more = ["soft", "light", "windows", "falls"].into_iter().cycle();
+                        text.extend(more.take(lacking).flat_map(|word| [" ", word]));
+                    }
+                    (other, _) => lengthen_to(other, kind),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The first JSON object in a text that has a member with this name, wherever it is nested.
 fn object_with(text: &str, name: &str) -> Option<Value> {
     text.char_indices().filter(|&(_, character)| character == '{').find_map(|(start, _)| {
@@ -260,6 +356,14 @@ const ANGLES: [&str; 6] = [
     "the last light, seen from far away",
 ];
 
+/// The look of a shot: one that holds nothing of what is disliked.
+fn angle(task: &Task, place: usize) -> &'static str {
+    let suits =
+        |angle: &&str| !task.wishes.disliked.iter().any(|word| angle.contains(word.as_str()));
+    let angles: Vec<&str> = ANGLES.into_iter().filter(suits).collect();
+    angles.get(place % angles.len().max(1)).copied().unwrap_or(ANGLES[0])
+}
+
 fn title(task: &Task) -> String {
     let words: String = task.brief.chars().take(50).collect();
     format!("A film about {}", words.trim())
@@ -268,12 +372,26 @@ fn title(task: &Task) -> String {
 fn script(task: &Task) -> Value {
     let beats: Vec<Value> = (1..=task.shots)
         .map(|number| {
-            let angle = ANGLES[usize::try_from(number - 1).unwrap() % ANGLES.len()];
+            let angle = angle(task, usize::try_from(number - 1).unwrap());
+            let mut narration = format!("Line {number}.");
+            if number == task.shots && !task.wishes.to_use.is_empty() {
+                narration = format!("{}.", task.wishes.to_use.join(", "));
+            }
+            let text =
+                if task.wishes.without_text { String::new() } else { format!("Part {number}") };
             json!({"action": format!("Beat {number} of {}: {angle}.", task.brief),
-                "narration": format!("Line {number}."), "on_screen_text": format!("Part {number}")})
+                "narration": narration, "on_screen_text": text})
         })
         .collect();
     json!({"title": title(task), "logline": format!("Everything about {}.", task.brief), "beats": beats})
+}
+
+fn keyframe(task: &Task, number: u32, place: usize) -> String {
+    let mut parts =
+        vec![format!("Shot {number} of {}, {}: {}", task.shots, task.brief, angle(task, place))];
+    parts.extend(task.wishes.liked.iter().cloned());
+    parts.extend(task.wishes.palette.iter().map(|palette| format!("palette of {palette}")));
+    parts.join(", ")
 }
 
 fn storyboard(body: &Value, task: &Task) -> Value {
@@ -295,13 +413,12 @@ fn storyboard(body: &Value, task: &Task) -> Value {
             let number = index + 1;
             let beat = &script["beats"][place];
             json!({"number": number,
-                "image_prompt": format!("Shot {number} of {}, {}: {}", task.shots, task.brief,
-                    ANGLES[place % ANGLES.len()]),
+                "image_prompt": keyframe(task, number, place),
                 "motion_prompt": format!("Slow push in, shot {number}, a soft breeze."),
                 "duration_seconds": if wants_whole_seconds { json!(share) } else { json!(duration) },
                 "on_screen_text": beat["on_screen_text"].as_str().unwrap_or_default(),
                 "narration": beat["narration"].as_str().unwrap_or_default(),
-                "references": []})
+                "references": references(&task.brief, number)})
         })
         .collect();
     json!({"title": title(task), "shots": shots})

@@ -7,8 +7,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// A shorter prefix is not cached, in tokens.
-const LEAST_TOKENS: u64 = 512;
 /// How many blocks a breakpoint looks at, itself included.
 const LOOK_BACK: usize = 20;
 
@@ -83,20 +81,34 @@ struct Entry {
     dies: Duration,
 }
 
+/// Who asks, when, and what the model caches.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Whose cache it is: none is shared between workspaces.
+    pub workspace: &'a str,
+    /// A shorter beginning is not cached, in tokens.
+    pub least_tokens: u64,
+    /// When the prompt arrives, in the service's own time.
+    pub now: Duration,
+    /// When its response begins: from then on it is remembered.
+    pub readable: Duration,
+}
+
 /// What the service remembers of earlier prompts.
 #[derive(Debug, Default)]
 pub struct PromptCache(HashMap<[u8; 32], Entry>);
 
 impl PromptCache {
-    /// Counts a prompt that arrives at `now`, and remembers it from `readable` on, when its
-    /// response begins. Times are the service's own.
-    pub fn count(&mut self, blocks: &[Block], now: Duration, readable: Duration) -> Counts {
-        let mut key = [0; 32];
+    /// Counts a prompt, and remembers it.
+    pub fn count(&mut self, blocks: &[Block], asked: Asked<'_>) -> Counts {
+        let Asked { workspace, least_tokens, now, readable } = asked;
+        let mut key = Sha256::digest(workspace).into();
         let mut bytes = 0;
         let mut prefixes = Vec::with_capacity(blocks.len());
         for block in blocks {
             let mut hash = Sha256::new();
-            hash.update(key);
+            let before: [u8; 32] = key;
+            hash.update(before);
             hash.update(block.salt.len().to_le_bytes());
             hash.update(&block.salt);
             hash.update(&block.bytes);
@@ -109,7 +121,7 @@ impl PromptCache {
             .iter()
             .enumerate()
             .filter_map(|(place, block)| Some((place, block.breakpoint?)))
-            .filter(|&(place, _)| prefixes[place].1 >= LEAST_TOKENS)
+            .filter(|&(place, _)| prefixes[place].1 >= least_tokens)
             .collect();
         let hit = breakpoints
             .iter()
@@ -150,14 +162,31 @@ impl PromptCache {
     }
 }
 
+/// What a picture adds: about one token for 750 pixels, whatever its bytes weigh.
+fn picture(block: &Value) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    let data = block["source"]["data"].as_str()?;
+    let bytes = base64::prelude::BASE64_STANDARD.decode(data).ok()?;
+    let look = crate::support::media::look(&bytes).ok()?;
+    let tokens = usize::try_from((look.width * look.height).div_ceil(750)).ok()?;
+    let hash = Sha256::digest(&bytes);
+    Some(hash.iter().copied().cycle().take(tokens * 4).collect())
+}
+
 /// About four bytes make a token.
 pub fn tokens(bytes: usize) -> u64 {
     u64::try_from(bytes.div_ceil(4)).unwrap()
 }
 
+/// Whether there is a picture in a content, be it in the result of a tool.
+fn has_picture(content: &Value) -> bool {
+    let blocks = content.as_array().map(Vec::as_slice).unwrap_or_default();
+    blocks.iter().any(|block| block["type"] == "image" || has_picture(&block["content"]))
+}
+
 /// The blocks of a request, in the order in which prompts are rendered: tools, system,
-/// messages. The model and `output_config` are part of every key; tool choice and thinking of
-/// those of the messages.
+/// messages. The model and `output_config` are part of every key; tool choice, thinking and
+/// whether there are pictures of those of the messages.
 pub fn render(body: &Value) -> Result<Vec<Block>, String> {
     let mut blocks = Vec::new();
     let root = json!([body["model"], body["output_config"], body["speed"]]).to_string();
@@ -169,7 +198,7 @@ pub fn render(body: &Value) -> Result<Vec<Block>, String> {
         let breakpoint =
             control.filter(|control| !control.is_null()).map(|control| Lifetime::of(&control));
         blocks.push(Block {
-            bytes: value.to_string().into_bytes(),
+            bytes: picture(&value).unwrap_or_else(|| value.to_string().into_bytes()),
             salt,
             breakpoint: breakpoint.transpose()?,
         });
@@ -189,8 +218,11 @@ pub fn render(body: &Value) -> Result<Vec<Block>, String> {
         }
         _ => {}
     }
-    salt.extend(json!([body["tool_choice"], body["thinking"]]).to_string().into_bytes());
-    for message in body["messages"].as_array().into_iter().flatten() {
+    let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let has_pictures = messages.iter().any(|message| has_picture(&message["content"]));
+    let settings = json!([body["tool_choice"], body["thinking"], has_pictures]);
+    salt.extend(settings.to_string().into_bytes());
+    for message in messages {
         salt.extend(message["role"].as_str().unwrap_or_default().bytes());
         match &message["content"] {
             Value::Array(content) => {

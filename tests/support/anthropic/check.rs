@@ -189,6 +189,32 @@ fn text(block: &Value, place: &str) -> Result<(), String> {
     }
 }
 
+/// The longest side of a picture, in pixels, above which the vendor answers an error.
+const LONGEST_SIDE: u32 = 8_000;
+
+fn image(block: &Value, place: &str) -> Result<(), String> {
+    use base64::Engine as _;
+    known_members(block, &["type", "source", "cache_control"], place)?;
+    let source = &block["source"];
+    known_members(source, &["type", "media_type", "data"], place)?;
+    if source["type"] != "base64" {
+        return Err(format!("{place}.source.type: base64 is what this service takes"));
+    }
+    let data = source["data"].as_str().unwrap_or_default();
+    let bytes = base64::prelude::BASE64_STANDARD
+        .decode(data)
+        .map_err(|error| format!("{place}.source.data: {error}"))?;
+    let format = image::guess_format(&bytes).map_err(|error| format!("{place}: {error}"))?;
+    if source["media_type"] != format.to_mime_type() {
+        return Err(format!("{place}.source.media_type: the picture is {}", format.to_mime_type()));
+    }
+    let look = crate::support::media::look(&bytes).map_err(|error| format!("{place}: {error}"))?;
+    if look.width.max(look.height) > LONGEST_SIDE {
+        return Err(format!("{place}: image_dimensions_too_large"));
+    }
+    Ok(())
+}
+
 fn known_members(block: &Value, known: &[&str], place: &str) -> Result<(), String> {
     let members = block.as_object().ok_or_else(|| format!("{place}: an object is wanted"))?;
     match members.keys().find(|name| !known.contains(&name.as_str())) {
@@ -268,7 +294,10 @@ fn user(blocks: &[Value], before: &[Value], place: &str) -> Result<(), String> {
                 }
                 has_spoken = true;
             }
-            "image" => has_spoken = true,
+            "image" => {
+                image(block, &place)?;
+                has_spoken = true;
+            }
             "tool_result" => {
                 let known = ["type", "tool_use_id", "content", "is_error", "cache_control"];
                 known_members(block, &known, &place)?;

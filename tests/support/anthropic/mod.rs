@@ -6,6 +6,7 @@ pub mod check;
 pub mod models;
 mod stream;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use self::brain::Move;
-use self::cache::{Counts, PromptCache};
+use self::cache::{Asked, Counts, PromptCache};
 use self::check::Said;
 use self::models::{MODELS, Model};
 use super::bench::{Bench, Service};
@@ -45,6 +46,7 @@ pub struct Anthropic {
     bench: Arc<Bench>,
     key: String,
     state: Mutex<State>,
+    is_wordy: AtomicBool,
 }
 
 /// The role that a call to `/v1/messages` is for; nothing for other calls.
@@ -56,7 +58,17 @@ pub fn role_of(call: &Call) -> Option<Role> {
 impl Anthropic {
     /// A service that knows one key.
     pub fn new(bench: Arc<Bench>, key: &str) -> Self {
-        Self { bench, key: key.to_owned(), state: Mutex::default() }
+        Self {
+            bench,
+            key: key.to_owned(),
+            state: Mutex::default(),
+            is_wordy: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on scripts and storyboards are as long as good ones are; else they are short.
+    pub fn write_at_length(&self) {
+        self.is_wordy.store(true, Ordering::SeqCst);
     }
 
     /// Checks the headers; an error is the answer.
@@ -107,8 +119,14 @@ impl Anthropic {
             let mut state = self.state.lock().unwrap();
             // The cache forgets by our clocks: how long a caller takes between two turns does not
             // depend on how fast the services live.
-            let now = self.bench.pace.elapsed();
-            let input = state.cache.count(&blocks, now, now + self.bench.pace.real(READING));
+            let now = self.bench.now();
+            let asked = Asked {
+                workspace: &self.key,
+                least_tokens: model.least_cached_tokens,
+                now,
+                readable: now + self.bench.pace.real(READING),
+            };
+            let input = state.cache.count(&blocks, asked);
             state.said.push(Said {
                 model: model.id.to_owned(),
                 opening: check::without_breakpoints(&body["messages"][0]),
@@ -175,6 +193,9 @@ impl Anthropic {
             }
             Move::Call(wishes) => {
                 for mut wish in wishes {
+                    if self.is_wordy.load(Ordering::SeqCst) {
+                        brain::lengthen(&mut wish.input);
+                    }
                     let tools = body["tools"].as_array().unwrap();
                     let tool =
                         tools.iter().find(|tool| tool["name"] == wish.tool.as_str()).unwrap();

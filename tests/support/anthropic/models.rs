@@ -15,16 +15,19 @@ pub struct Model {
     pub is_newest: bool,
     /// Whether `thinking: disabled` is taken all the same.
     pub thinking_can_be_disabled: bool,
+    /// A shorter beginning is not cached, in tokens (providers.md 1.7; where sources differ, the
+    /// longest that they name).
+    pub least_cached_tokens: u64,
     /// USD for a million tokens: input, output, write for 5 minutes, write for an hour, read.
     prices: [Decimal; 5],
 }
 
 const fn newest(id: &'static str, prices: [Decimal; 5]) -> Model {
-    Model { id, is_newest: true, thinking_can_be_disabled: false, prices }
+    Model { id, is_newest: true, thinking_can_be_disabled: false, least_cached_tokens: 512, prices }
 }
 
-const fn older(id: &'static str, prices: [Decimal; 5]) -> Model {
-    Model { id, is_newest: false, thinking_can_be_disabled: true, prices }
+const fn older(id: &'static str, least_cached_tokens: u64, prices: [Decimal; 5]) -> Model {
+    Model { id, is_newest: false, thinking_can_be_disabled: true, least_cached_tokens, prices }
 }
 
 /// Every model that this stand-in serves.
@@ -36,12 +39,13 @@ pub const MODELS: [Model; 8] = [
         id: "claude-haiku-5-5",
         is_newest: true,
         thinking_can_be_disabled: true,
+        least_cached_tokens: 512,
         prices: [dec!(0.10), dec!(0.50), dec!(0.125), dec!(0.20), dec!(0.01)],
     },
-    older("claude-sonnet-5", [dec!(2), dec!(10), dec!(2.50), dec!(4), dec!(0.20)]),
-    older("claude-opus-5", [dec!(5), dec!(25), dec!(6.25), dec!(10), dec!(0.50)]),
-    older("claude-sonnet-4-6", [dec!(3), dec!(15), dec!(3.75), dec!(6), dec!(0.30)]),
-    older("claude-haiku-4-5", [dec!(1), dec!(5), dec!(1.25), dec!(2), dec!(0.10)]),
+    older("claude-sonnet-5", 1_024, [dec!(2), dec!(10), dec!(2.50), dec!(4), dec!(0.20)]),
+    older("claude-opus-5", 512, [dec!(5), dec!(25), dec!(6.25), dec!(10), dec!(0.50)]),
+    older("claude-sonnet-4-6", 2_048, [dec!(3), dec!(15), dec!(3.75), dec!(6), dec!(0.30)]),
+    older("claude-haiku-4-5", 4_096, [dec!(1), dec!(5), dec!(1.25), dec!(2), dec!(0.10)]),
 ];
 
 impl Model {

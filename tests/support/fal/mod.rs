@@ -49,6 +49,9 @@ struct Job {
     clip: Clip,
     outcome: Outcome,
     is_damaged: bool,
+    is_billed: bool,
+    /// Whether a failure tells what it was billed.
+    tells_units: bool,
     sent_at: Timestamp,
     starts: Duration,
     ends: Duration,
@@ -62,6 +65,12 @@ struct State {
     /// For every place in the running jobs, when it becomes free.
     places: Vec<Duration>,
     funds: Decimal,
+    /// Whether the key may read the bill, which only administrators' may.
+    is_administrator: bool,
+    /// What is taken off every price, in percent.
+    discount: Decimal,
+    /// Listed prices that differ from the published ones, by endpoint.
+    listed: HashMap<String, Decimal>,
 }
 
 /// A clip that was ordered, for assertions.
@@ -100,6 +109,9 @@ impl Fal {
             files: HashMap::new(),
             places: vec![Duration::ZERO; CONCURRENCY],
             funds: dec!(1_000),
+            is_administrator: true,
+            discount: dec!(0),
+            listed: HashMap::new(),
         };
         Self { bench, key: key.to_owned(), origin: origin.to_owned(), state: Mutex::new(state) }
     }
@@ -107,6 +119,21 @@ impl Fal {
     /// Sets how many jobs run at once.
     pub fn set_concurrency(&self, jobs: usize) {
         self.state.lock().unwrap().places = vec![Duration::ZERO; jobs];
+    }
+
+    /// Whether the key has administrator rights, without which the bill cannot be read.
+    pub fn set_administrator(&self, is_administrator: bool) {
+        self.state.lock().unwrap().is_administrator = is_administrator;
+    }
+
+    /// Takes some percent off what the bill says from now on.
+    pub fn set_discount(&self, percent: Decimal) {
+        self.state.lock().unwrap().discount = percent;
+    }
+
+    /// Lists another base price for an endpoint, USD a second.
+    pub fn list_price(&self, endpoint: &str, unit_price: Decimal) {
+        self.state.lock().unwrap().listed.insert(endpoint.to_owned(), unit_price);
     }
 
     /// Sets the account's balance before anything was bought, in USD.
@@ -159,16 +186,26 @@ impl Fal {
                 body: json!({"detail": [{"loc": ["body", "prompt"], "type": "content_policy_violation",
                     "msg": "The content could not be processed because it was flagged by a content checker."}]}),
             },
+            Some(Fault::BillFailure { .. }) => Outcome::Failure {
+                status: 422,
+                body: json!({"detail": [{"loc": ["body"], "type": "no_media_generated",
+                    "msg": "The model worked on the request and produced no media."}]}),
+            },
+            Some(Fault::EndJob { status, body }) => {
+                Outcome::Failure { status: *status, body: body.clone() }
+            }
             Some(Fault::NeverFinish) => Outcome::Never,
             _ => Outcome::Success,
         };
+        let is_billed = !matches!(outcome, Outcome::Failure { .. })
+            || matches!(fault, Some(Fault::BillFailure { .. }));
         let id = uuid::Uuid::now_v7().to_string();
         let mut state = self.state.lock().unwrap();
         if self.bench.bill.total_of(Service::Fal) + order.usd > state.funds {
             let body = json!({"detail": "User is locked. Reason: Exhausted balance. Top up your balance."});
             return Answer::json(403, &body);
         }
-        if !matches!(outcome, Outcome::Failure { .. }) {
+        if is_billed {
             self.bench.bill.charge(Item {
                 service: Service::Fal,
                 what: endpoint.id.to_owned(),
@@ -199,6 +236,8 @@ impl Fal {
             clip,
             outcome,
             is_damaged: fault == Some(&Fault::DamageResult),
+            is_billed,
+            tells_units: fault == Some(&Fault::BillFailure { tells_units: true }),
             sent_at: Timestamp::now(),
             starts,
             ends,
@@ -272,9 +311,14 @@ impl Fal {
                 ),
                 Outcome::Failure { status, body } => {
                     let kind = body["error_type"].as_str().unwrap_or("model_error");
-                    Answer::json(*status, body)
+                    let answer = Answer::json(*status, body)
                         .with("x-fal-request-id", id)
-                        .with("x-fal-error-type", kind)
+                        .with("x-fal-error-type", kind);
+                    if job.tells_units {
+                        let units = job.endpoint.units(&job.order).to_string();
+                        return answer.with("x-fal-billable-units", units);
+                    }
+                    answer
                 }
                 Outcome::Success | Outcome::Never => Answer::json(200, &self.output(job))
                     .with("x-fal-request-id", id)

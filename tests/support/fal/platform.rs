@@ -89,7 +89,9 @@ impl Fal {
         let prices: Vec<Value> = found
             .iter()
             .map(|endpoint| {
-                json!({"endpoint_id": endpoint.id, "unit_price": number(endpoint.price),
+                let listed = self.state.lock().unwrap().listed.get(endpoint.id).copied();
+                json!({"endpoint_id": endpoint.id,
+                    "unit_price": number(listed.unwrap_or(endpoint.price)),
                     "unit": "seconds", "currency": "USD"})
             })
             .collect();
@@ -155,30 +157,63 @@ impl Fal {
 
     fn billing_events(&self, call: &Call, limit: usize) -> Answer {
         let wanted = call.parameters("request_id");
+        if wanted.len() > 50 {
+            self.bench.violation(call, "request_id must name 1 to 50 requests");
+            return error(400, "validation_error", "request_id must name 1 to 50 requests");
+        }
+        let time = |name: &str| call.parameter(name).map(time).transpose();
+        let (Ok(start), Ok(end)) = (time("start"), time("end")) else {
+            self.bench.violation(call, "start and end must be times");
+            return error(400, "validation_error", "start and end must be times");
+        };
+        let day = jiff::SignedDuration::from_hours(24);
+        let end = end.unwrap_or_else(Timestamp::now);
+        let start = start.unwrap_or_else(|| end.checked_sub(day).unwrap());
+        if end.duration_since(start) > day * 90 {
+            self.bench.violation(call, "more than 90 days");
+            return error(400, "validation_error", "the range must not be longer than 90 days");
+        }
+        let Ok(offset) = call.parameter("cursor").map_or(Ok(0), str::parse::<usize>) else {
+            return error(400, "validation_error", "the cursor is not one of ours");
+        };
         let now = self.bench.pace.life();
         let state = self.state.lock().unwrap();
-        let events: Vec<Value> = state
+        if !state.is_administrator {
+            return error(403, "authorization_error", "This key needs the admin scope");
+        }
+        let billed: Vec<&Job> = state
             .jobs
             .values()
             .filter(|job| {
-                job.outcome == Outcome::Success
+                job.is_billed
                     && job.ends <= now
+                    && (start..end).contains(&job.sent_at)
                     && (wanted.is_empty() || wanted.contains(&job.id.as_str()))
             })
+            .collect();
+        let events: Vec<Value> = billed
+            .iter()
+            .skip(offset)
             .take(limit)
             .map(|job| {
-                let cost = number(job.order.usd);
+                let discount = job.order.usd * state.discount / Decimal::ONE_HUNDRED;
+                let total = job.order.usd - discount;
                 json!({"request_id": job.id, "endpoint_id": job.endpoint.id,
                     "timestamp": job.sent_at.to_string(),
                     "output_units": number(job.endpoint.units(&job.order)),
-                    "unit_price": number(job.endpoint.price), "percent_discount": null,
-                    "cost_subtotal": cost, "cost_discount": 0, "cost_total": cost,
-                    "cost_estimate_nano_usd": number(job.order.usd * Decimal::from(1_000_000_000))})
+                    "unit_price": number(job.endpoint.price),
+                    "percent_discount": if discount.is_zero() { Value::Null } else { number(state.discount) },
+                    "cost_subtotal": number(job.order.usd), "cost_discount": number(discount),
+                    "cost_total": number(total),
+                    "cost_estimate_nano_usd": number(total * Decimal::from(1_000_000_000))})
             })
             .collect();
+        let next = offset + events.len();
+        let has_more = next < billed.len();
         Answer::json(
             200,
-            &json!({"billing_events": events, "next_cursor": null, "has_more": false}),
+            &json!({"billing_events": events, "next_cursor": has_more.then(|| next.to_string()),
+                "has_more": has_more}),
         )
     }
 }

@@ -83,6 +83,17 @@ pub struct Ordered {
     pub aspect: String,
     /// The colour in which it is drawn.
     pub colour: Colour,
+    /// The paths of the uploads that it is to look like.
+    pub references: Vec<String>,
+}
+
+/// A picture that was uploaded, for assertions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Its folder and name.
+    pub path: String,
+    /// Its bytes.
+    pub bytes: Bytes,
 }
 
 /// The stand-in.
@@ -129,8 +140,48 @@ impl Kie {
             prompt: task.accepted.prompt.clone(),
             aspect: task.accepted.aspect.clone(),
             colour: task.colour,
+            references: task
+                .accepted
+                .references
+                .iter()
+                .map(|url| url.rsplit_once("/uploaded/").unwrap().1.to_owned())
+                .collect(),
         };
         tasks.into_iter().map(order).collect()
+    }
+
+    /// Every picture that was uploaded and is there still, by path.
+    pub fn uploads(&self) -> Vec<Uploaded> {
+        let state = self.state.lock().unwrap();
+        let mut uploads: Vec<_> = state
+            .uploads
+            .iter()
+            .map(|(path, (_, bytes))| Uploaded { path: path.clone(), bytes: bytes.clone() })
+            .collect();
+        uploads.sort_by(|left, right| left.path.cmp(&right.path));
+        uploads
+    }
+
+    /// Deletes all uploads, as KIE does after three days.
+    pub fn delete_uploads(&self) {
+        self.state.lock().unwrap().uploads.clear();
+    }
+
+    /// What is wrong with the pictures that a job is to look like: each must be an upload of this
+    /// account, a PNG or JPEG of at most 10 MB.
+    fn bad_reference(&self, accepted: &Accepted) -> Option<String> {
+        let state = self.state.lock().unwrap();
+        accepted.references.iter().find_map(|url| {
+            let prefix = format!("{}/uploaded/", self.origin);
+            let kept = url.strip_prefix(&prefix).and_then(|path| state.uploads.get(path));
+            let Some((_, bytes)) = kept else { return Some(format!("{url} cannot be fetched")) };
+            let format = image::guess_format(bytes).ok();
+            let is_taken =
+                matches!(format, Some(image::ImageFormat::Png | image::ImageFormat::Jpeg))
+                    && bytes.len() <= 10_000_000
+                    && media::look(bytes).is_ok();
+            (!is_taken).then(|| format!("{url} is no whole PNG or JPEG of at most 10 MB"))
+        })
     }
 
     /// Accepts a job or refuses it, always in an envelope.
@@ -145,6 +196,9 @@ impl Kie {
             Ok(accepted) => accepted,
             Err(problem) => return self.invalid(call, 422, &problem),
         };
+        if let Some(problem) = self.bad_reference(&accepted) {
+            return self.invalid(call, 422, &problem);
+        }
         let colour = self.palette.colour_of(&accepted.prompt);
         let mut state = self.state.lock().unwrap();
         let now = Instant::now();

@@ -164,13 +164,35 @@ pub struct Accepted {
     pub format: image::ImageFormat,
     /// What it costs. One credit is 0.005 USD.
     pub credits: u32,
+    /// The URLs of the pictures that it is to look like.
+    pub references: Vec<String>,
+}
+
+/// Every URL in the fields of a body that take pictures.
+fn urls(body: &Value) -> Vec<String> {
+    ["fileUrl", "fileUrls", "image_input", "image_urls"]
+        .iter()
+        .flat_map(|name| match &body[*name] {
+            Value::Array(urls) => urls.clone(),
+            Value::Null => Vec::new(),
+            one => vec![one.clone()],
+        })
+        .filter_map(|url| url.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Checks the body of `POST /api/v1/mj/generate`.
 pub fn midjourney(body: &Value) -> Result<Accepted, String> {
     check(body, MIDJOURNEY)?;
     let task = body["taskType"].as_str().unwrap_or_default();
-    let has_files = body.get("fileUrl").is_some() || body.get("fileUrls").is_some();
+    let files = urls(body);
+    let has_files = !files.is_empty();
+    if task == "mj_txt2img" && has_files {
+        return Err("mj_txt2img takes no files".to_owned());
+    }
+    if task == "mj_omni_reference" && files.len() != 1 {
+        return Err(format!("mj_omni_reference takes one file, not {}", files.len()));
+    }
     if task != "mj_txt2img" && !has_files {
         return Err(format!("{task} needs fileUrls"));
     }
@@ -192,6 +214,7 @@ pub fn midjourney(body: &Value) -> Result<Accepted, String> {
             "turbo" => 16,
             _ => 8,
         },
+        references: files,
     })
 }
 
@@ -231,6 +254,7 @@ pub fn unified(body: &Value) -> Result<Accepted, String> {
             ("nano-banana-2-lite" | "google/nano-banana", _) => 4,
             _ => 6,
         },
+        references: urls(input),
     })
 }
 

@@ -73,7 +73,9 @@ fn shared_prefix(request: &LanguageRequest) -> String {
 
 /// A block of ours without its cache flag, which is not part of the key, and the flag.
 fn rendered(block: &UserBlock) -> (String, bool) {
-    let (UserBlock::Text { cache, .. } | UserBlock::ToolResult { cache, .. }) = block;
+    let (UserBlock::Text { cache, .. } | UserBlock::ToolResult { cache, .. }) = block else {
+        panic!("a picture in a conversation of the team");
+    };
     let mut value = serde_json::to_value(block).unwrap();
     value["cache"] = Value::Null;
     (format!("user {value}"), *cache)
@@ -212,7 +214,7 @@ async fn the_roles_of_a_film_share_what_they_are_told_of_it() {
         assert!(matches!(
             &request.messages[0],
             Message::User(blocks)
-                if blocks[0] == UserBlock::Text { text: briefing.clone(), cache: true }
+                if blocks[1] == UserBlock::Text { text: briefing.clone(), cache: true }
         ));
     }
 }

@@ -9,11 +9,15 @@ use crate::providers::{
     FailureClass, LanguageReply, LanguageRequest, Message, MoneyState, Provider, ProviderError,
     StopReason, UserBlock,
 };
+use crate::studio::agents::rehearsal;
 use crate::studio::agents::rehearsal::{
     Rehearsed, Shelf, ask_director, ask_writer, assignment, calling, good_turns, rehearse,
     rehearse_with, reply, saying, script_input, storyboard_input, submit_script, submit_storyboard,
 };
-use crate::studio::agents::{AgentError, MOST_LOOKUPS, MOST_QUESTIONS, Role, most_output_tokens};
+use crate::studio::agents::{
+    AgentError, Assignment, MOST_LOOKUPS, MOST_QUESTIONS, Role, most_output_tokens,
+};
+use crate::studio::wording::Wording;
 
 /// The blocks of our last message in a request.
 fn last_said(request: &LanguageRequest) -> &[UserBlock] {
@@ -31,7 +35,7 @@ fn results(request: &LanguageRequest) -> Vec<(&str, &str, bool)> {
             UserBlock::ToolResult { tool_use_id, content, is_error, .. } => {
                 (tool_use_id.as_str(), content.as_str(), *is_error)
             }
-            UserBlock::Text { text, .. } => panic!("text among the results: {text}"),
+            other => panic!("no result among the results: {other:?}"),
         })
         .collect()
 }
@@ -43,7 +47,7 @@ fn first_message(request: &LanguageRequest) -> String {
         .iter()
         .map(|block| match block {
             UserBlock::Text { text, .. } => text.as_str(),
-            UserBlock::ToolResult { .. } => panic!("a result in the first message"),
+            other => panic!("no text in the first message: {other:?}"),
         })
         .collect::<Vec<_>>()
         .join("\n")
@@ -522,4 +526,51 @@ fn planning_can_be_moved_between_threads() {
     fn needs_send<T: Send>(_: T) {}
     let known = assignment();
     needs_send(rehearse_with(&known, Vec::new(), Shelf::default()));
+}
+
+/// A campaign that avoids a word.
+fn avoiding(word: &str) -> Assignment {
+    let wording = Wording { to_avoid: vec![word.to_owned()], ..Wording::default() };
+    Assignment { wording, ..rehearsal::assignment() }
+}
+
+#[tokio::test]
+async fn a_word_to_avoid_is_sent_back_and_the_second_time_ends_the_work() {
+    let mut better = rehearsal::script_input();
+    better["beats"][1]["action"] = json!("Fog fills the window.");
+    better["title"] = json!("Breath");
+    let mut storyboard = rehearsal::storyboard_input();
+    storyboard["title"] = json!("Breath");
+    for shot in storyboard["shots"].as_array_mut().unwrap() {
+        shot["motion_prompt"] = json!("The lid trembles. Static camera.");
+    }
+    let turns = vec![
+        rehearsal::ask_writer(),
+        rehearsal::submit_script(),
+        rehearsal::calling(&[("submit_script", better)]),
+        rehearsal::ask_director(),
+        rehearsal::submit_storyboard(),
+        rehearsal::calling(&[("submit_storyboard", storyboard.clone())]),
+        rehearsal::calling(&[("submit_storyboard", storyboard)]),
+    ];
+    let replies = |turns: Vec<LanguageReply>| turns.into_iter().map(Ok).collect();
+    let rehearsed =
+        rehearsal::rehearse_with(&avoiding("steams"), replies(turns), rehearsal::Shelf::default())
+            .await;
+    assert_eq!(rehearsed.outcome.unwrap().storyboard.title, "Breath");
+    let sent_back: Vec<String> =
+        rehearsed.asked.iter().map(|(_, request)| json!(request.messages).to_string()).collect();
+    assert!(sent_back.iter().any(|sent| sent.contains("the title says")), "{sent_back:#?}");
+
+    let stubborn =
+        vec![rehearsal::ask_writer(), rehearsal::submit_script(), rehearsal::submit_script()];
+    let rehearsed = rehearsal::rehearse_with(
+        &avoiding("steam"),
+        replies(stubborn),
+        rehearsal::Shelf::default(),
+    )
+    .await;
+    let error = rehearsed.outcome.unwrap_err();
+    assert!(matches!(error, AgentError::BrokenInput { role: Role::Writer, .. }), "{error}");
+    assert!(error.to_string().contains("the campaign avoids \"steam\""), "{error}");
 }

@@ -1,0 +1,128 @@
+//! `aida work`: takes queued films from the database and makes them, on any number of hosts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::args::duration;
+use crate::commands::{Context, Service};
+use crate::error::{Error, Kind};
+use crate::ids::RunId;
+use crate::memory::reuse::ReusePolicy;
+use crate::store::queue::Which;
+use crate::studio::StudioError;
+use crate::studio::events::Event;
+use crate::studio::film::Ffmpeg;
+use crate::studio::floor::{Floor, Until, Watch};
+use crate::studio::making::{Stop, VideoReport};
+
+/// Films that a host makes at once where nobody says.
+pub(crate) const JOBS: u16 = 8;
+/// How often a film is taken up again after passing trouble: 30 s, 2, 8 and 32 minutes later.
+pub(crate) const TRIES: u32 = 4;
+/// How long films under way may go on after the first signal, where nobody says.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Arguments of `aida work`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    about = "Make queued films, beside any number of other hosts",
+    long_about = "Make queued films, beside any number of other hosts on one database.\n\n\
+        Films are queued by `aida serve` and `aida batch --detach`. Each is made by one host at a time: \
+        whoever holds its lease. A host that dies or sleeps loses its films to others, which go on \
+        where it stopped; what it had sent is asked about and never sent again. Caps and provider \
+        limits hold across all hosts.\n\n\
+        The first SIGTERM or Ctrl-C takes no more films and gives those under way --drain time; then \
+        they are stopped at a point from which any host can go on. The hosts need the same keys, and \
+        the folders that films and the user's pictures are kept in, shared or under the same path.",
+    after_help = "\
+Examples:
+  aida work                         until it is stopped
+  aida work --jobs 20 --drain 5m
+  aida work --until-empty --json    makes what is queued and leaves, for cron"
+)]
+pub struct WorkArgs {
+    /// Films that are made at once
+    #[arg(long, value_name = "N", default_value_t = JOBS, value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub jobs: u16,
+    /// How long films under way may go on after the first signal [default: 20s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub drain: Option<Duration>,
+    /// Leave when nothing is queued any more
+    #[arg(long)]
+    pub until_empty: bool,
+}
+
+/// Works until it is stopped.
+pub async fn run(arguments: &WorkArgs, context: &Context) -> Result<(), Error> {
+    // A host that lacks something would stop every film that it takes.
+    context.require(&Service::FILM)?;
+    Ffmpeg::find(context.settings.ffmpeg.clone()).await.map_err(StudioError::from)?;
+    let output = &context.output;
+    let floor = Floor {
+        producer: context.producer().await?,
+        crew: Arc::new(context.clone()),
+        watch: Arc::new(Teller(context.clone())),
+        which: Which::All,
+        jobs: usize::from(arguments.jobs),
+        tries: TRIES,
+        reuse: context.settings.reuse.filter(|policy| *policy != ReusePolicy::Ask),
+        bell: Arc::new(Notify::new()),
+    };
+    output.status(format!("working on up to {} films at once", arguments.jobs));
+    let until = if arguments.until_empty { Until::Done } else { Until::Closed };
+    let stop = CancellationToken::new();
+    let drain = arguments.drain.unwrap_or(DRAIN);
+    tokio::spawn(drain_after(context.cancel.clone(), stop.clone(), drain));
+    floor.work(until, &context.cancel, &stop).await?;
+    if context.cancel.is_cancelled() && arguments.until_empty {
+        return Err(Error::new(Kind::Interrupted, "stopped; the films stay in the queue"));
+    }
+    output.status("no film is under way here any more");
+    Ok(())
+}
+
+/// Stops the films under way when the time to drain is over.
+pub(crate) async fn drain_after(
+    close: CancellationToken,
+    stop: CancellationToken,
+    drain: Duration,
+) {
+    close.cancelled().await;
+    tokio::time::sleep(drain).await;
+    stop.cancel();
+}
+
+/// Says what happens, in lines.
+struct Teller(Context);
+
+impl Watch for Teller {
+    fn begins(&self, run: RunId) {
+        self.say(run, "begins");
+    }
+
+    fn told(&self, run: RunId, event: &Event) {
+        if let Event::Note { message } = event {
+            self.say(run, message);
+        }
+    }
+
+    fn ended(&self, run: RunId, result: &Result<VideoReport, Stop>) {
+        let output = &self.0.output;
+        match result {
+            Ok(report) if output.is_json() => output.json(report),
+            Ok(report) => self.say(run, report.status),
+            Err(Stop::Studio(error)) => self.say(run, &format!("stopped: {error}")),
+            Err(Stop::Said(error)) => self.say(run, &format!("stopped: {error}")),
+        }
+    }
+}
+
+impl Teller {
+    fn say(&self, run: RunId, what: &str) {
+        self.0.output.status(format!("run {}: {what}", run.short()));
+    }
+}
