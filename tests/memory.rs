@@ -2,18 +2,27 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "memory/documents.rs"]
+mod documents;
+#[path = "memory/filters.rs"]
+mod filters;
 #[path = "support/database.rs"]
 mod support;
+#[path = "memory/words.rs"]
+mod words;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aida::clock::{FixedClock, SharedClock};
-use aida::ids::{CampaignId, ProjectId, ShotId};
+use aida::ids::{CampaignId, FileId, ProjectId, ShotId};
 use aida::ledger::prices::PriceBook;
 use aida::ledger::till::{Component, Purpose};
 use aida::ledger::{Reservation, Till, TillError};
-use aida::memory::{Embedding, MatchedBy, Memory, MemoryError, RecallRequest, SearchFilter, files};
+use aida::memory::{
+    Embedding, MatchedBy, Memory, MemoryError, RecallRequest, Remembered, SearchFilter, files,
+};
 use aida::providers::{
     Embedder, Embeddings, FailureClass, MoneyState, Probe, Provider, ProviderError, TextRole,
 };
@@ -23,6 +32,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, Executor};
 use support::TestDatabase;
+use tokio_util::sync::CancellationToken;
 
 /// A database of its own for one test, with a clock that stands still.
 struct Database {
@@ -457,116 +467,6 @@ async fn vectors_that_are_too_wide_are_refused() {
     assert_eq!(titles(&database.memory(), "bakery").await, ["Slow Bread"]);
 }
 
-/// A folder for copies of pictures; the tests here keep none.
-fn vault() -> files::Vault {
-    files::Vault::new("no-such-folder".into())
-}
-
-fn reader() -> files::Reader {
-    files::Reader::new(env!("CARGO_BIN_EXE_aida").into())
-}
-
-#[tokio::test]
-async fn files_arekept_once_and_quoted() {
-    let database = Database::new().await;
-    let memory = database.memory();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("menu.md");
-    let text = format!(
-        "# Spring menu\n\n{}\n\nThe rhubarb tart is served with cardamom ice cream.",
-        "We cook with what grows nearby. ".repeat(80)
-    );
-    std::fs::write(&path, &text).unwrap();
-    let read = reader().read(&[path]).await.unwrap();
-
-    let kept = files::keep(&memory, &vault(), &purpose("ada"), None, &read).await.unwrap();
-    assert!(kept[0].remembered.passages > 1);
-    let again = files::keep(&memory, &vault(), &purpose("ada"), None, &read).await.unwrap();
-    assert_eq!(again[0].id, kept[0].id);
-    assert_eq!(again[0].remembered.embedded, 0);
-    let others = files::keep(&memory, &vault(), &purpose("eve"), None, &read).await.unwrap();
-    assert_ne!(others[0].id, kept[0].id);
-    assert_eq!(database.number("SELECT count(*) FROM user_files").await, 2);
-
-    let filter = SearchFilter { kinds: vec![PassageKind::File], ..SearchFilter::default() };
-    let report = memory.search(&purpose("ada"), "rhubarb tarts", &filter).await.unwrap();
-    assert_eq!(report.hits.len(), 1);
-    assert_eq!((report.hits[0].title.as_str(), report.hits[0].id), ("menu.md", kept[0].id.uuid()));
-    assert!(report.hits[0].snippet.contains("rhubarb tart"), "{}", report.hits[0].snippet);
-
-    let told = memory.search_files(&purpose("ada"), "rhubarb").await.unwrap();
-    assert!(told.starts_with("### From menu.md\n"), "{told}");
-    assert!(told.contains("cardamom ice cream"));
-}
-
-#[tokio::test]
-async fn the_team_is_told_what_could_help() {
-    let database = Database::new().await;
-    let [bread, shoes, _] = database.with_films().await;
-    let memory = database.memory();
-    let now = database.clock.now();
-    let campaign = create(&database, "Spring", "Everything that grows").await;
-    let mut session = database.store.session().await.unwrap();
-    assert!(campaigns::add(&mut session, campaign, shoes, now).await.unwrap());
-    session.close().await;
-    database
-        .run(&format!(
-            "INSERT INTO project_feedback (id, project_id, user_id, rating, note, created_at) VALUES
-                 (gen_random_uuid(), '{bread}', 'ada', 4, 'warm, but the end is abrupt', '2026-11-01'),
-                 (gen_random_uuid(), '{bread}', 'ada', 5, '', '2026-11-02');
-             INSERT INTO user_preferences (id, user_id, statement, support, pinned, created_at, updated_at) VALUES
-                 (gen_random_uuid(), 'ada', 'Warm light', 3, false, now(), now()),
-                 (gen_random_uuid(), 'ada', 'Never show faces', 1, true, now(), now()),
-                 (gen_random_uuid(), 'eve', 'Loud music', 9, true, now(), now())"
-        ))
-        .await;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("notes.txt");
-    std::fs::write(&path, "Only rye flour.").unwrap();
-    let read = reader().read(&[path]).await.unwrap();
-    let kept = files::keep(&memory, &vault(), &purpose("ada"), None, &read).await.unwrap();
-
-    let request = RecallRequest {
-        brief: "bread from a small bakery",
-        project: None,
-        campaign: Some(campaign),
-        files: &[kept[0].id],
-    };
-    let recall = memory.recall(&purpose("ada"), &request).await.unwrap();
-    insta::assert_snapshot!(recall.work, @r"
-    ## Similar projects of this user
-
-    ### Slow Bread
-    Brief: A bakery in Lyon that still bakes with a hundred-year-old starter
-    Logline: Slow Bread, told briefly.
-    Rating: 4.5 of 5 on average
-    The user remarked: warm, but the end is abrupt
-    Shot 1: Dough rising under a linen cloth, morning light
-    Shot 2: A baker scores a loaf with a razor, flour in the air
-
-    ## The user's files
-
-    ### notes.txt (given for this video)
-    Only rye flour.
-    ");
-    assert_eq!(
-        recall.campaign,
-        "### Spring\nAbout: Everything that grows\nIts latest videos:\n\
-         - First Mile: First Mile, told briefly."
-    );
-    assert_eq!(recall.preferences, "- Never show faces (the user's own words)\n- Warm light");
-    assert_eq!((recall.found.projects, recall.found.files, recall.found.preferences), (1, 1, 2));
-    let again = memory.recall(&purpose("ada"), &request).await.unwrap();
-    assert_eq!(recall.work, again.work);
-
-    let itself = RecallRequest { project: Some(bread), campaign: None, files: &[], ..request };
-    let recall = memory.recall(&purpose("ada"), &itself).await.unwrap();
-    assert!(!recall.work.contains("Slow Bread"), "{}", recall.work);
-    let nobody = memory.recall(&purpose("new"), &itself).await.unwrap();
-    assert_eq!(nobody.found.projects, 0);
-    assert!(nobody.work.contains("No earlier project"));
-}
-
 #[tokio::test]
 async fn campaigns_hold_projects_and_their_spend() {
     let database = Database::new().await;
@@ -626,302 +526,6 @@ async fn campaigns_hold_projects_and_their_spend() {
     let report = memory.search(&purpose("ada"), "bread or running shoes", &filter).await.unwrap();
     assert!(!report.hits.is_empty());
     assert!(report.hits.iter().all(|hit| hit.project_id == Some(bread)));
-}
-
-#[tokio::test]
-async fn every_filter_keeps_its_promise_and_says_what_it_left_out() {
-    let database = Database::new().await;
-    let [bread, shoes, city] = database.with_films().await;
-    let memory = database.memory();
-    database
-        .run(&format!(
-            "UPDATE projects SET created_at = '2026-11-01T00:00:00Z' WHERE id = '{bread}';
-             UPDATE projects SET created_at = '2026-11-20T00:00:00Z', aspect = '16:9' WHERE id = '{shoes}';
-             UPDATE projects SET created_at = '2026-11-21T00:00:00Z' WHERE id = '{city}';
-             INSERT INTO project_feedback (id, project_id, shot_id, user_id, rating, created_at)
-             SELECT gen_random_uuid(), '{bread}', shots.id, 'ada', 2, now()
-             FROM shots WHERE project_id = '{bread}' AND number = 2;
-             INSERT INTO project_feedback (id, project_id, user_id, rating, created_at) VALUES
-                 (gen_random_uuid(), '{bread}', 'ada', 5, now()), (gen_random_uuid(), '{bread}', 'ada', 5, now()),
-                 (gen_random_uuid(), '{shoes}', 'ada', 3, now())"
-        ))
-        .await;
-    let found = |filter: SearchFilter| {
-        let memory = memory.clone();
-        async move {
-            let query = "baker loaf dough runner shoes город";
-            let filter = SearchFilter { limit: 100, ..filter };
-            let report = memory.search(&purpose("ada"), query, &filter).await.unwrap();
-            let mut seen: Vec<_> = report
-                .hits
-                .iter()
-                .map(|hit| (hit.project_id.unwrap(), hit.kind, hit.shot))
-                .collect();
-            seen.sort();
-            (seen, report.left_out_by_filters)
-        }
-    };
-    let projects = |seen: &[(ProjectId, PassageKind, Option<i32>)]| {
-        let mut projects: Vec<_> = seen.iter().map(|(project, ..)| *project).collect();
-        projects.dedup();
-        projects
-    };
-    let everything = found(SearchFilter::default()).await.0;
-    assert_eq!(projects(&everything), [bread, shoes, city]);
-
-    let wide = SearchFilter { aspect: Some("16:9".to_owned()), ..SearchFilter::default() };
-    assert_eq!(projects(&found(wide).await.0), [shoes]);
-    let later = SearchFilter {
-        since: Some("2026-11-20T00:00:00Z".parse().unwrap()),
-        ..SearchFilter::default()
-    };
-    assert_eq!(projects(&found(later.clone()).await.0), [shoes, city], "the first moment counts");
-    let until = SearchFilter { until: Some("2026-11-21T00:00:00Z".parse().unwrap()), ..later };
-    assert_eq!(projects(&found(until).await.0), [shoes], "the last one does not");
-
-    // Both halves: the project's mean is 4, its second shot has a rating of its own.
-    let good = SearchFilter { rating: Some(4.0), ..SearchFilter::default() };
-    let (seen, _) = found(good).await;
-    assert_eq!(projects(&seen), [bread]);
-    assert!(seen.contains(&(bread, PassageKind::Shot, Some(1))), "{seen:?}");
-    assert!(!seen.contains(&(bread, PassageKind::Shot, Some(2))), "{seen:?}");
-
-    let nothing = SearchFilter { aspect: Some("1:1".to_owned()), ..SearchFilter::default() };
-    assert_eq!(found(nothing).await, (Vec::new(), true));
-    let report = memory
-        .search(
-            &purpose("ada"),
-            "xyzzy",
-            &SearchFilter { rating: Some(5.0), ..SearchFilter::default() },
-        )
-        .await
-        .unwrap();
-    assert!(!report.left_out_by_filters, "nor would anything have been found without it");
-}
-
-/// At a hundredth of two thousand vectors, the ten nearest are found as a comparison of all
-/// of them finds them.
-#[tokio::test]
-async fn filters_do_not_ruin_recall() {
-    let database = Database::new().await;
-    let mut session = database.store.session().await.unwrap();
-    let place = database.store.index_place();
-    embeddings::index::ensure(&mut session, aida::memory::BUILTIN_MODEL, place).await.unwrap();
-    session.close().await;
-    database
-        .run(&format!(
-            "INSERT INTO projects (id, user_id, brief, title, slug, aspect, duration_seconds, shot_count,
-                                   created_at, updated_at)
-             SELECT ('00000000-0000-0000-0000-' || lpad(number::text, 12, '0'))::uuid, 'ada', 'b', 't', 's',
-                    CASE number WHEN 7 THEN '1:1' ELSE '9:16' END, 30, 6,
-                    timestamptz '2026-01-01' + number * interval '1 day', now()
-             FROM generate_series(1, 100) AS number;
-             INSERT INTO project_feedback (id, project_id, user_id, rating, created_at)
-             SELECT gen_random_uuid(), id, 'ada', CASE aspect WHEN '1:1' THEN 5 ELSE 2 END, now() FROM projects;
-             INSERT INTO project_embeddings (id, user_id, project_id, kind, subject_id, part, content, model,
-                                             embedding, created_at)
-             SELECT gen_random_uuid(), 'ada', ('00000000-0000-0000-0000-' || lpad((number % 100 + 1)::text, 12, '0'))::uuid,
-                    CASE number % 100 WHEN 8 THEN 'script' ELSE 'shot' END, gen_random_uuid(), 0, 'shot', '{}',
-                    (SELECT array_agg(sin(number * 12.9898 + place * 78.233 + sin(number * place))::real ORDER BY place)
-                     FROM generate_series(1, 1536) AS place)::vector, now()
-             FROM generate_series(1, 2000) AS number",
-            aida::memory::BUILTIN_MODEL
-        ))
-        .await;
-    let scopes = [
-        Scope { aspect: Some("1:1".to_owned()), ..Scope::default() },
-        Scope { rating: Some(4.5), ..Scope::default() },
-        Scope { kinds: vec![PassageKind::Script], ..Scope::default() },
-        Scope {
-            since: Some("2026-01-07T12:00:00Z".parse().unwrap()),
-            until: Some("2026-01-08T12:00:00Z".parse().unwrap()),
-            ..Scope::default()
-        },
-    ];
-    let (mut found, mut wanted) = (0, 0);
-    for (seed, scope) in (0_u16..).zip(scopes) {
-        let scope = Scope { user_id: "ada".to_owned(), ..scope };
-        for turn in 0..5_u16 {
-            let vector: Vec<f32> = (0..1536_u16)
-                .map(|place| (f32::from(place) * 0.37 + f32::from(seed * 5 + turn)).sin())
-                .collect();
-            let vector = pgvector::Vector::from(vector);
-            let mut session = database.store.session().await.unwrap();
-            let mut transaction = session.begin().await.unwrap();
-            let model = aida::memory::BUILTIN_MODEL;
-            let near =
-                embeddings::by_vector(&mut transaction, &scope, model, &vector, 10).await.unwrap();
-            sqlx::query("SET LOCAL enable_indexscan = off")
-                .execute(&mut *transaction)
-                .await
-                .unwrap();
-            let exact =
-                embeddings::by_vector(&mut transaction, &scope, model, &vector, 10).await.unwrap();
-            transaction.rollback().await.unwrap();
-            session.close().await;
-            assert_eq!(exact.len(), 10);
-            wanted += exact.len();
-            found +=
-                exact.iter().filter(|exact| near.iter().any(|near| near.id == exact.id)).count();
-        }
-    }
-    assert!(found * 100 >= wanted * 95, "{found} of {wanted}");
-}
-
-#[tokio::test]
-async fn a_take_is_shown_as_its_shot_unless_takes_are_asked_for() {
-    let database = Database::new().await;
-    let [bread, ..] = database.with_films().await;
-    database
-        .run(&format!(
-            "INSERT INTO prices VALUES ('p', 'kie', 'm', '2026-01-01', '{{}}', 'test', now());
-             INSERT INTO operations (id, user_id, project_id, shot_id, kind, component, provider, model, endpoint, state,
-                                     price_id, quantity, estimated_usd, created_at)
-             SELECT gen_random_uuid(), 'ada', '{bread}', shots.id, kind, kind, 'kie', 'm', 'e', 'kept', 'p', '{{}}', 1, now()
-             FROM shots, (VALUES ('image'), ('clip')) AS made (kind) WHERE project_id = '{bread}' AND number = 2;
-             INSERT INTO takes (id, project_id, shot_id, operation_id, kind, position, chosen, path, sha256, bytes, created_at)
-             SELECT gen_random_uuid(), project_id, shot_id, id, kind, 1, true, kind || '.file', '', 1, now()
-             FROM operations"
-        ))
-        .await;
-    let memory = database.memory();
-    memory.remember(&purpose("ada"), bread).await.unwrap();
-
-    let all = memory.search(&purpose("ada"), "baker loaf razor", &SearchFilter::default()).await;
-    let all = all.unwrap().hits;
-    assert_eq!((all[0].kind, all[0].shot), (PassageKind::Shot, Some(2)));
-    assert!(all.iter().all(|hit| hit.kind != PassageKind::Take), "{all:?}");
-    assert_eq!(all.iter().filter(|hit| hit.shot == Some(2)).count(), 1, "{all:?}");
-    let moving = memory.search(&purpose("ada"), "slow push in", &SearchFilter::default()).await;
-    let moving = moving.unwrap().hits;
-    assert_eq!((moving[0].kind, moving[0].shot), (PassageKind::Shot, Some(2)), "by its clip alone");
-    assert_eq!(moving[0].takes[0].path, "clip.file");
-
-    let filter = SearchFilter { kinds: vec![PassageKind::Take], ..SearchFilter::default() };
-    let takes = memory.search(&purpose("ada"), "baker loaf razor", &filter).await.unwrap().hits;
-    let mut paths: Vec<_> = takes
-        .iter()
-        .map(|hit| {
-            assert_eq!((hit.kind, hit.shot, hit.takes.len()), (PassageKind::Take, Some(2), 1));
-            assert_eq!(hit.id, hit.takes[0].id.uuid());
-            hit.takes[0].path.as_str()
-        })
-        .collect();
-    paths.sort_unstable();
-    assert_eq!(paths, ["clip.file", "image.file"]);
-}
-
-#[tokio::test]
-async fn words_are_found_misspelt_inflected_and_in_every_script() {
-    let database = Database::new().await;
-    for (title, brief) in [
-        ("Ecke", "Zwei Kinder sitzen in der Holzkiste und essen Käsebrötchen"),
-        ("Marché", "Les fromagers et leurs meules dorées à la lumière"),
-        ("Baile", "Zapatos rojos golpean el suelo de madera"),
-        ("Трамвай", "Первые трамваи на рассвете, ЁЛКА и ОГНИ"),
-        ("茶室", "京都の小さな茶室で抹茶を点てる"),
-        ("Sale", "Cappuccino for HR-1042, see wet/dry.aida.example"),
-    ] {
-        let project = database.project("ada", title, brief, &[]).await;
-        database.memory().remember(&purpose("ada"), project).await.unwrap();
-    }
-    // The words alone, so that no vector can hide what they lack.
-    database.run("UPDATE project_embeddings SET model = NULL, embedding = NULL").await;
-    let memory = database.memory();
-    for (query, title) in [
-        ("KINDERN", "Ecke"),
-        ("kasebrotchen", "Ecke"),
-        ("Holz", "Ecke"),
-        ("kiste", "Ecke"),
-        ("Holzkisten", "Ecke"),
-        ("fromager", "Marché"),
-        ("lumiere", "Marché"),
-        ("lumières", "Marché"),
-        ("zapato rojo", "Baile"),
-        ("трамваями", "Трамвай"),
-        ("елка", "Трамвай"),
-        ("огнями", "Трамвай"),
-        ("抹茶", "茶室"),
-        ("茶室", "茶室"),
-        ("cappucino", "Sale"),
-        ("capuccino", "Sale"),
-        ("hr 1042", "Sale"),
-        ("HR-1042", "Sale"),
-        ("dry", "Sale"),
-    ] {
-        let found = titles(&memory, query).await;
-        assert_eq!(found.first().map(String::as_str), Some(title), "{query}: {found:?}");
-    }
-    assert!(titles(&memory, "茶夜").await.is_empty());
-    let report =
-        memory.search(&purpose("ada"), "cappucino", &SearchFilter::default()).await.unwrap();
-    assert_eq!(
-        (report.read_as[0].word.as_str(), &*report.read_as[0].read_as[0]),
-        ("cappucino", "cappuccino")
-    );
-    let hit = &report.hits[0];
-    let marked: String =
-        hit.snippet.chars().skip(hit.marks[0].0).take(hit.marks[0].1 - hit.marks[0].0).collect();
-    assert_eq!(marked, "Cappuccino");
-
-    for (query, count) in [
-        ("\"HR-1042\"", 1),
-        ("\"kasebrotchen\"", 1),
-        ("\"Kind\"", 0),
-        ("\"抹茶を\"", 1),
-        ("cappuccino -\"hr 1042\"", 0),
-    ] {
-        assert_eq!(titles(&memory, query).await.len(), count, "{query}");
-    }
-}
-
-#[tokio::test]
-async fn what_is_forgotten_is_not_kept_as_a_word() {
-    let database = Database::new().await;
-    let [bread, ..] = database.with_films().await;
-    let words = "SELECT count(*) FROM passage_words WHERE word = 'razor'";
-    assert_eq!(database.number(words).await, 1);
-    database.run("UPDATE shots SET image_prompt = 'A cat sleeps' WHERE number = 2").await;
-    database.memory().remember(&purpose("ada"), bread).await.unwrap();
-    assert_eq!(database.number(words).await, 0);
-    assert_eq!(database.number("SELECT count(*) FROM passage_words WHERE word = 'dough'").await, 1);
-    database.run("DELETE FROM project_embeddings").await;
-    assert_eq!(database.number("SELECT count(*) FROM passage_words").await, 0);
-}
-
-/// Moving to another embedder touches every passage and no word.
-#[tokio::test]
-async fn a_change_of_vectors_alone_does_nothing_about_words() {
-    let database = Database::new().await;
-    database.with_films().await;
-    let words = "SELECT count(*) FROM passage_words";
-    assert!(database.number(words).await > 0);
-    // Whatever is learnt or forgotten now shows.
-    database.run("DELETE FROM passage_words WHERE word <> 'razor'").await;
-    database.run("UPDATE project_embeddings SET model = NULL, embedding = NULL").await;
-    assert_eq!(database.number(words).await, 1);
-    database.run("UPDATE project_embeddings SET content = content || ' at dawn'").await;
-    assert!(database.number(words).await > 1);
-    database.run("UPDATE project_embeddings SET content = 'nothing'").await;
-    assert_eq!(database.number(words).await, 1, "one word is left");
-}
-
-#[tokio::test]
-async fn marks_that_make_no_word_find_nothing_and_break_nothing() {
-    let database = Database::new().await;
-    database.with_films().await;
-    let term = |place, text: &str| Term { place, text: text.to_owned(), quality: 1.0 };
-    let scope = Scope { user_id: "ada".to_owned(), ..Scope::default() };
-    let mut session = database.store.session().await.unwrap();
-    for marks in ["\u{301}", "\u{2d8}", "\u{300}\u{301}", ""] {
-        let alone = [term(0, marks)];
-        let found = embeddings::by_any_term(&mut session, &scope, &alone, 10).await.unwrap();
-        assert!(found.is_empty(), "{marks:?}");
-        let beside = [term(0, marks), term(1, "razor")];
-        let found = embeddings::by_any_term(&mut session, &scope, &beside, 10).await.unwrap();
-        assert_eq!(found.len(), 1, "{marks:?}");
-    }
-    session.close().await;
 }
 
 async fn create(database: &Database, name: &str, description: &str) -> CampaignId {

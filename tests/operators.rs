@@ -131,58 +131,178 @@ fn the_log_is_kept_in_files_of_json_lines() {
     assert!(refused.stderr.contains("log_file"), "{}", refused.stderr);
 }
 
-/// What a collector was sent, in the order in which it came.
+/// What a collector is told.
 #[cfg(feature = "otel")]
-async fn collected(collector: &wiremock::MockServer, path: &str) -> Vec<u8> {
-    let requests = collector.received_requests().await.unwrap();
-    requests
-        .into_iter()
-        .filter(|request| request.url.path() == path)
-        .flat_map(|request| request.body)
-        .collect()
-}
+mod telemetry {
+    use std::collections::{HashMap, HashSet};
 
-#[cfg(feature = "otel")]
-#[tokio::test(flavor = "multi_thread")]
-async fn a_collector_sees_one_trace_of_a_run_and_none_of_its_prompts() {
     use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
-    let Some(mut stage) = Stage::build().await else { return };
-    let collector = MockServer::start().await;
-    Mock::given(matchers::method("POST"))
-        .respond_with(ResponseTemplate::new(200))
-        .mount(&collector)
-        .await;
-    stage.machine.set("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.uri());
-    let machine = stage.machine;
-    tokio::task::spawn_blocking(move || {
-        machine.run(&["create-video", "a very particular brief", "--yes"]).expect(0);
-    })
-    .await
-    .unwrap();
+    use super::*;
 
-    // Protocol buffers keep strings as they are.
-    let has = |sent: &[u8], text: &str| sent.windows(text.len()).any(|at| at == text.as_bytes());
-    let traces = collected(&collector, "/v1/traces").await;
-    for name in [
-        "run",
-        "image of shot 1",
-        "clip of shot 6",
-        "chat claude-sonnet-5-5",
-        "gen_ai.provider.name",
-        "gen_ai.usage.cache_read.input_tokens",
-        "http.response.status_code",
-        "aida.cost.usd",
-        "service.name",
-    ] {
-        assert!(has(&traces, name), "no {name} in the traces");
+    /// A collector that takes whatever it is sent.
+    async fn collector() -> MockServer {
+        let collector = MockServer::start().await;
+        Mock::given(matchers::method("POST"))
+            .respond_with(ResponseTemplate::new(200))
+            .mount(&collector)
+            .await;
+        collector
     }
-    let metrics = collected(&collector, "/v1/metrics").await;
-    for name in ["gen_ai.client.token.usage", "aida.cost.settled_usd"] {
-        assert!(has(&metrics, name), "no {name} in the metrics");
+
+    /// What was sent to `path`: messages one after the other are one message with all of their parts.
+    async fn collected(collector: &MockServer, path: &str) -> Vec<u8> {
+        let requests = collector.received_requests().await.unwrap();
+        let requests = requests.into_iter().filter(|request| request.url.path() == path);
+        requests.flat_map(|request| request.body).collect()
     }
-    for sent in [&traces, &metrics] {
-        assert!(!has(sent, "a very particular brief"), "the brief was sent");
-        assert!(!has(sent, "Shot 1 of"), "a prompt was sent");
+
+    /// Takes a number of the protocol buffers' kind from the front of `bytes`.
+    fn number(bytes: &mut &[u8]) -> u64 {
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            let (byte, rest) = bytes.split_first().unwrap();
+            *bytes = rest;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return number;
+            }
+            shift += 7;
+        }
+    }
+
+    /// The parts of a message that are text, bytes or messages, by the numbers of their fields.
+    fn parts(mut message: &[u8]) -> Vec<(u64, &[u8])> {
+        let mut parts = Vec::new();
+        while !message.is_empty() {
+            let key = number(&mut message);
+            let length = match key & 7 {
+                0 => {
+                    number(&mut message);
+                    continue;
+                }
+                1 => 8,
+                2 => usize::try_from(number(&mut message)).unwrap(),
+                5 => 4,
+                kind => panic!("wire type {kind}"),
+            };
+            let (part, rest) = message.split_at(length);
+            message = rest;
+            parts.push((key >> 3, part));
+        }
+        parts
+    }
+
+    fn those(message: &[u8], field: u64) -> impl Iterator<Item = &[u8]> {
+        parts(message).into_iter().filter(move |(number, _)| *number == field).map(|(_, part)| part)
+    }
+
+    /// A span as `opentelemetry/proto/trace/v1/trace.proto` has it.
+    #[derive(Debug)]
+    struct Sent {
+        trace: Vec<u8>,
+        parent: Vec<u8>,
+        name: String,
+    }
+
+    /// The spans of an `ExportTraceServiceRequest`, by their ids.
+    fn spans(request: &[u8]) -> HashMap<Vec<u8>, Sent> {
+        let of_resources = those(request, 1);
+        let of_scopes = of_resources.flat_map(|resource| those(resource, 2));
+        let spans = of_scopes.flat_map(|scope| those(scope, 2));
+        spans
+            .map(|span| {
+                let field = |number| those(span, number).next().unwrap_or_default().to_vec();
+                let name = String::from_utf8(field(5)).unwrap();
+                (field(2), Sent { trace: field(1), parent: field(4), name })
+            })
+            .collect()
+    }
+
+    /// Asserts that every run is one trace with all of its steps and calls, and answers how many there are.
+    fn assert_traces(spans: &HashMap<Vec<u8>, Sent>, shots: u32) -> usize {
+        let roots: HashMap<_, _> = spans
+            .iter()
+            .filter(|(_, span)| span.name == "run")
+            .map(|(id, s)| (&s.trace, id))
+            .collect();
+        for span in spans.values() {
+            let root = roots.get(&span.trace).unwrap_or_else(|| panic!("no run has {span:?}"));
+            if span.name == "run" {
+                assert!(span.parent.is_empty(), "{span:?}");
+            } else {
+                assert!(spans.contains_key(&span.parent), "its parent is not sent: {span:?}");
+            }
+            // A step is the run's own; what it asks the provider is below it.
+            if span.name.contains(" of shot ") {
+                assert_eq!(&&span.parent, root, "{span:?}");
+            }
+            if matches!(span.name.as_str(), "GET" | "POST" | "PUT") {
+                assert_ne!(&&span.parent, root, "an exchange outside of any step: {span:?}");
+            }
+        }
+        for trace in roots.keys() {
+            let steps: HashSet<_> = spans
+                .values()
+                .filter(|span| span.trace == **trace && span.name.contains(" of shot "))
+                .map(|span| span.name.as_str())
+                .collect();
+            assert_eq!(steps.len(), 2 * usize::try_from(shots).unwrap(), "{steps:?}");
+        }
+        roots.len()
+    }
+
+    /// Runs the real program beside the collector.
+    async fn run(machine: TestEnvironment, words: &'static [&'static str]) -> TestEnvironment {
+        let running = tokio::task::spawn_blocking(move || {
+            machine.run(words).expect(0);
+            machine
+        });
+        running.await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_collector_sees_one_trace_of_a_run_and_none_of_its_prompts() {
+        let Some(mut stage) = Stage::build().await else { return };
+        let collector = collector().await;
+        stage.machine.set("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.uri());
+        run(stage.machine, &["create-video", "a very particular brief", "--yes"]).await;
+
+        // Protocol buffers keep strings as they are.
+        let has =
+            |sent: &[u8], text: &str| sent.windows(text.len()).any(|at| at == text.as_bytes());
+        let traces = collected(&collector, "/v1/traces").await;
+        assert_eq!(assert_traces(&spans(&traces), 6), 1);
+        for name in [
+            "chat claude-sonnet-5-5",
+            "gen_ai.provider.name",
+            "gen_ai.usage.cache_read.input_tokens",
+            "http.response.status_code",
+            "aida.cost.usd",
+            "service.name",
+        ] {
+            assert!(has(&traces, name), "no {name} in the traces");
+        }
+        let metrics = collected(&collector, "/v1/metrics").await;
+        for name in ["gen_ai.client.token.usage", "aida.cost.settled_usd"] {
+            assert!(has(&metrics, name), "no {name} in the metrics");
+        }
+        for sent in [&traces, &metrics] {
+            assert!(!has(sent, "a very particular brief"), "the brief was sent");
+            assert!(!has(sent, "Shot 1 of"), "a prompt was sent");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn films_that_are_made_side_by_side_are_a_trace_each() {
+        let Some(mut stage) = Stage::build().await else { return };
+        let collector = collector().await;
+        stage.machine.set("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.uri());
+        stage
+            .machine
+            .write("briefs.csv", "brief,duration,scenes\ntea,10,2\nbread,10,2\ncake,10,2\n");
+        run(stage.machine, &["batch", "briefs.csv", "--yes"]).await;
+        let traces = collected(&collector, "/v1/traces").await;
+        assert_eq!(assert_traces(&spans(&traces), 2), 3);
     }
 }

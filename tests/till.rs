@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "till/clocks.rs"]
+mod clocks;
 #[path = "support/database.rs"]
 mod support;
+#[path = "till/unknown.rs"]
+mod unknown;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -396,22 +400,6 @@ async fn a_kept_image_is_settled_and_an_unknown_one_is_held_at_its_ceiling() {
 }
 
 #[tokio::test]
-async fn what_a_dead_process_was_sending_becomes_unknown_once() {
-    let shop = Shop::open().await;
-    let image = shop.planned_image().await;
-    let cancel = CancellationToken::new();
-    let payload = json!({"prompt": "soup"});
-    // The process dies between sending and hearing back: its future is dropped.
-    let sending = shop.till.submit(&image, parcel(&payload), &cancel, |_| std::future::pending());
-    assert!(tokio::time::timeout(Duration::from_secs(2), sending).await.is_err());
-    assert_eq!(shop.load(&image).await.state, OperationState::Submitting);
-    assert_eq!(shop.till.close_interrupted(shop.run).await.unwrap().len(), 1);
-    assert_eq!(shop.till.close_interrupted(shop.run).await.unwrap().len(), 0);
-    assert_eq!(shop.load(&image).await.state, OperationState::Unknown);
-    assert_eq!(shop.spent().await, (dec!(0), dec!(0.04)));
-}
-
-#[tokio::test]
 async fn kie_is_sent_twenty_jobs_in_ten_seconds() {
     // The clock stands still, so every send lies in the same ten seconds.
     let now = "2026-11-22T10:00:00Z".parse().unwrap();
@@ -491,56 +479,6 @@ fn bare_request() -> LanguageRequest {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_after_it_was_given_up_for_lost_is_kept() {
-    let shop = Shop::open().await;
-    let image = shop.planned_image().await;
-    let (payload, cancel) = (json!({"prompt": "soup"}), CancellationToken::new());
-    let submission = shop
-        .till
-        .submit(&image, parcel(&payload), &cancel, |_| async {
-            // Another process has taken the run over and counts what was being sent as unknown.
-            assert_eq!(shop.till.close_interrupted(shop.run).await.unwrap().len(), 1);
-            assert_eq!(shop.spent().await, (dec!(0), dec!(0.04)));
-            Ok(job())
-        })
-        .await
-        .unwrap();
-    assert!(matches!(submission, Submission::Accepted(_)));
-    let row = shop.load(&image).await;
-    assert_eq!((row.state, row.request_id.as_deref()), (OperationState::Submitted, Some("task_1")));
-    // Its ceiling stays booked until it is known what it cost, and is counted once.
-    shop.cap(Scope::Run, dec!(0.08)).await;
-    let (second, third) = (shop.planned_image().await, shop.planned_image().await);
-    let accept = |_| async { Ok(job()) };
-    let sent = shop.till.submit(&second, parcel(&payload), &cancel, accept).await;
-    assert!(sent.is_ok(), "{sent:?}");
-    let refused = shop.till.submit(&third, parcel(&payload), &cancel, accept).await;
-    assert!(matches!(refused, Err(TillError::OverBudget { .. })), "{refused:?}");
-    let failed = failure(FailureClass::Generation, MoneyState::NotCharged);
-    shop.till.fail(&row, OperationState::Submitted, &failed).await.unwrap();
-    assert_eq!(shop.spent().await, (dec!(0), dec!(0)));
-}
-
-#[tokio::test]
-async fn an_answer_that_the_database_did_not_take_is_found_by_the_next_process() {
-    let shop = Shop::open().await;
-    let image = shop.planned_image().await;
-    let (payload, cancel) = (json!({"prompt": "soup"}), CancellationToken::new());
-    // The process dies after the answer was kept and before the database had it.
-    let sending = shop.till.submit(&image, parcel(&payload), &cancel, |_| std::future::pending());
-    assert!(tokio::time::timeout(Duration::from_secs(1), sending).await.is_err());
-    let folder = shop.database.data_dir().join("answers");
-    std::fs::create_dir_all(&folder).unwrap();
-    let answer = folder.join(format!("{}.json", image.id));
-    std::fs::write(&answer, serde_json::to_vec(&job()).unwrap()).unwrap();
-    assert_eq!(shop.till.close_interrupted(shop.run).await.unwrap().len(), 0);
-    let row = shop.load(&image).await;
-    assert_eq!((row.state, row.request_id.as_deref()), (OperationState::Submitted, Some("task_1")));
-    assert!(!answer.exists());
-    assert_eq!(shop.spent().await, (dec!(0), dec!(0)));
-}
-
-#[tokio::test]
 async fn every_kind_of_cap_holds_and_names_itself() {
     let shop = Shop::open().await;
     let campaign = CampaignId::new();
@@ -583,196 +521,4 @@ async fn every_kind_of_cap_holds_and_names_itself() {
         shop.cap_of(which, Period::Total, dec!(0)).await;
     }
     buy().await.unwrap();
-}
-
-/// A clock that is set by hand.
-#[derive(Debug)]
-struct Jumping(Mutex<Timestamp>);
-
-impl Jumping {
-    fn to(&self, time: &str) {
-        *self.0.lock().unwrap() = time.parse().unwrap();
-    }
-}
-
-impl Clock for Jumping {
-    fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
-    }
-}
-
-#[tokio::test]
-async fn a_clock_that_jumps_pays_nothing_twice_and_passes_no_cap() {
-    let clock = Arc::new(Jumping(Mutex::new("2026-11-30T23:30:00Z".parse().unwrap())));
-    let shop = Shop::open_with(clock.clone()).await;
-    let (payload, cancel) = (json!({"prompt": "soup"}), CancellationToken::new());
-    shop.cap_of((Scope::Everything, ""), Period::Day, dec!(0.05)).await;
-    let (first, second) = (shop.planned_image().await, shop.planned_image().await);
-    let result = JobResult { urls: Vec::new(), billed_units: None };
-    let submit = async |image: &Operation| {
-        shop.till.submit(image, parcel(&payload), &cancel, |_| async { Ok(job()) }).await
-    };
-    submit(&first).await.unwrap();
-    // A day ahead: the job goes on as it is.
-    clock.to("2026-12-01T23:30:00Z");
-    assert!(submit(&first).await.is_err(), "it was sent already");
-    shop.till.ready(first.id, &result).await.unwrap();
-    // A month back: the same.
-    clock.to("2026-10-30T12:00:00Z");
-    assert!(submit(&first).await.is_err(), "it was sent already");
-    let row = shop.load(&first).await;
-    shop.till.keep(&row, &result, &[]).await.unwrap();
-    assert_eq!(shop.spent().await, (dec!(0.04), dec!(0)));
-    // What was spent "later" than the clock says counts all the same.
-    clock.to("2026-10-29T12:00:00Z");
-    assert!(matches!(submit(&second).await, Err(TillError::OverBudget { .. })));
-    // On a later day there is room again.
-    clock.to("2026-11-02T12:00:00Z");
-    submit(&second).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_call_outside_any_run_is_booked_at_its_ceiling_when_its_process_has_died() {
-    let shop = Shop::open().await;
-    let purpose = Purpose { project: None, run: None, ..shop.purpose(Component::Writer) };
-    let slow = Scripted { slow: Duration::from_mins(1), ..Scripted::answering(TOKENS) };
-    let (request, cancel) = (bare_request(), CancellationToken::new());
-    let asking = shop.till.language(&purpose, &slow, &request, &cancel);
-    assert!(tokio::time::timeout(Duration::from_secs(1), asking).await.is_err());
-    // Its process lives as far as anybody knows: its reservation stays.
-    assert_eq!(shop.till.close_abandoned(|_| false).await.unwrap(), 0);
-    assert_eq!(shop.till.close_abandoned(|_| true).await.unwrap(), 1);
-    assert_eq!(shop.till.close_abandoned(|_| true).await.unwrap(), 0);
-    let mut session = shop.store.session().await.unwrap();
-    let ceiling: Decimal =
-        sqlx::query_scalar("SELECT sum(reserved_usd) FROM charges WHERE state = 'unknown'")
-            .fetch_one(&mut *session)
-            .await
-            .unwrap();
-    session.close().await;
-    assert_eq!(ceiling.normalize(), dec!(0.185));
-}
-
-#[tokio::test]
-async fn a_price_that_left_the_book_is_still_the_one_that_is_charged() {
-    let shop = Shop::open().await;
-    let shipped = PriceBook::shipped();
-    let day = jiff::civil::date(2026, 11, 22);
-    let own = Price {
-        rates: Rates::Image(dec!(0.03)),
-        origin: Origin::Config,
-        ..shipped.find("kie", "midjourney-7-fast", day).unwrap().clone()
-    };
-    let own_id = own.id();
-    let till = |book: PriceBook| {
-        let answers = shop.database.data_dir().join("answers");
-        Till::new(shop.store.clone(), Arc::new(book), shop.clock.clone(), 40, answers)
-    };
-    let with_own = Shop { till: till(shipped.clone().with([own])), ..shop };
-    let image = with_own.planned_image().await;
-    assert_eq!((image.price_id.as_str(), image.estimated_usd), (&*own_id, Usd::new(dec!(0.03))));
-    let (payload, cancel) = (json!({"prompt": "soup"}), CancellationToken::new());
-    let submit = with_own.till.submit(&image, parcel(&payload), &cancel, |_| async { Ok(job()) });
-    submit.await.unwrap();
-
-    // The entry is gone from config.toml when the picture is there.
-    let answers = with_own.database.data_dir().join("answers");
-    let (store, clock) = (with_own.store.clone(), with_own.clock.clone());
-    let without = Till::new(store, Arc::new(shipped), clock, 40, answers);
-    let result = JobResult { urls: Vec::new(), billed_units: None };
-    without.ready(image.id, &result).await.unwrap();
-    without.keep(&with_own.load(&image).await, &result, &[]).await.unwrap();
-    assert_eq!(with_own.spent().await, (dec!(0.03), dec!(0)));
-
-    // What was planned with it and not sent is planned anew instead.
-    let late = with_own.planned_image().await;
-    assert!(with_own.till.is_priced_as_today(&late) && !without.is_priced_as_today(&late));
-    let refused = without.submit(&late, parcel(&payload), &cancel, |_| async { Ok(job()) }).await;
-    assert!(refused.is_ok(), "its price stands in the books: {refused:?}");
-}
-
-/// KIE's account as it stands while another picture is bought: each question finds it 8 credits poorer.
-struct BuyingMeanwhile<'a> {
-    shop: &'a Shop,
-    buys: bool,
-}
-
-#[async_trait]
-impl ImageModel for BuyingMeanwhile<'_> {
-    fn provider(&self) -> Provider {
-        Provider::Kie
-    }
-
-    fn model(&self) -> &'static str {
-        "midjourney-7-fast"
-    }
-
-    fn endpoint(&self) -> &'static str {
-        "mj/generate"
-    }
-
-    fn check(&self, _: &ImageRequest) -> Result<(), ProviderError> {
-        Ok(())
-    }
-
-    fn most_references(&self) -> usize {
-        0
-    }
-
-    async fn upload(&self, _: &ReferencePicture) -> Result<String, ProviderError> {
-        Ok(String::new())
-    }
-
-    fn payload(&self, _: &ImageRequest) -> serde_json::Value {
-        json!({})
-    }
-
-    async fn submit(&self, _: Reservation, _: &serde_json::Value) -> Result<Job, ProviderError> {
-        Ok(job())
-    }
-
-    async fn state(&self, _: &Job) -> Result<JobState, ProviderError> {
-        Ok(JobState::Running { percent: None })
-    }
-
-    async fn fresh_url(&self, url: &str) -> Result<String, ProviderError> {
-        Ok(url.to_owned())
-    }
-
-    async fn balance(&self) -> Result<Option<Decimal>, ProviderError> {
-        if self.buys {
-            let (image, payload) = (self.shop.planned_image().await, json!({"prompt": "bread"}));
-            let cancel = CancellationToken::new();
-            let sent =
-                self.shop.till.submit(&image, parcel(&payload), &cancel, |_| async { Ok(job()) });
-            assert!(sent.await.is_ok());
-        }
-        Ok(Some(dec!(992)))
-    }
-
-    fn balance_unit(&self) -> Usd {
-        Usd::new(dec!(0.005))
-    }
-
-    async fn probe(&self) -> Result<Probe, ProviderError> {
-        Ok(Probe { note: String::new(), balance: None })
-    }
-}
-
-#[tokio::test]
-async fn a_balance_that_another_picture_changed_meanwhile_proves_nothing() {
-    for buys in [false, true] {
-        let shop = Shop::open().await;
-        let image = shop.planned_image().await;
-        let (payload, cancel) = (json!({"prompt": "soup"}), CancellationToken::new());
-        let before = Parcel { balance_before: Some(dec!(1_000)), ..parcel(&payload) };
-        let lose = |_| async { Err(failure(FailureClass::Network, MoneyState::Unknown)) };
-        shop.till.submit(&image, before, &cancel, lose).await.unwrap();
-        let row = shop.load(&image).await;
-        let model = BuyingMeanwhile { shop: &shop, buys };
-        let verdict = shop.till.look_up(&row, Seller::Image(&model)).await.unwrap();
-        let is_proven = matches!(verdict, Verdict::Charged(_));
-        let is_open = matches!(verdict, Verdict::Undecided(_));
-        assert_eq!((is_proven, is_open), (!buys, buys), "{verdict:?}");
-    }
 }

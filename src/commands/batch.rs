@@ -22,6 +22,7 @@ use crate::error::{Error, Kind};
 use crate::ids::{BatchId, RunId};
 use crate::ledger::budget::{Period, Scope};
 use crate::ledger::money::Usd;
+use crate::memory::files::Shelf;
 use crate::memory::reuse::ReusePolicy;
 use crate::store::batches::{self, Batch, RowState};
 use crate::store::queue::{self, Which};
@@ -172,12 +173,12 @@ async fn checked(briefs: Briefs, context: &Context) -> Result<Vec<Checked>, Erro
     }
     let mut orders = Vec::new();
     let mut missing: Option<Error> = None;
-    let mut folders = HashSet::new();
+    let (mut folders, mut shelf) = (HashSet::new(), Shelf::default());
     for row in rows {
         if context.cancel.is_cancelled() {
             return Err(interrupted());
         }
-        match check(&row, context, &mut folders).await {
+        match check(&row, context, &mut folders, &mut shelf).await {
             Ok((of_row, order, folder)) => {
                 // What the machine lacks is not the rows' fault, and said once.
                 if let Err(error) = order.require_services(&of_row) {
@@ -202,9 +203,10 @@ async fn check(
     row: &Row,
     context: &Context,
     folders: &mut HashSet<PathBuf>,
+    shelf: &mut Shelf,
 ) -> Result<(Context, Order, PathBuf), Error> {
     let of_row = context.with(row.overrides())?;
-    let order = Order::check(&row.arguments, &of_row).await?;
+    let order = Order::check(&row.arguments, shelf, &of_row).await?;
     order.is_within_its_budget()?;
     let wanted = row.arguments.out.clone().or_else(|| of_row.settings.videos_dir.clone());
     let wanted = wanted.unwrap_or_else(|| ".".into());

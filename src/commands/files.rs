@@ -188,7 +188,7 @@ async fn remove(
     }
     let removal = files::remove(connection, &ids, force).await?;
     memory::forget_copies(connection, &context.vault(), &removal.unused).await?;
-    forget_what_nothing_needs(context).await?;
+    forget_what_nothing_needs(connection, context).await?;
     let (output, kept) = (&context.output, &removal.kept);
     let removed = doomed.iter().filter(|file| kept.iter().all(|kept| kept.id != file.id));
     if output.is_json() {
@@ -250,14 +250,15 @@ fn still_needed(file: &NeededFile) -> Error {
 
 /// Forgets the user's files that were removed while something needed them, and that nothing needs
 /// any more.
-async fn forget_what_nothing_needs(context: &Context) -> Result<(), Error> {
-    let mut session = context.store().await?.session().await?;
-    let removed = files::removed(&mut session, &context.settings.user).await?;
+async fn forget_what_nothing_needs(
+    connection: &mut PgConnection,
+    context: &Context,
+) -> Result<(), Error> {
+    let removed = files::removed(connection, &context.settings.user).await?;
     if !removed.is_empty() {
-        let removal = files::remove(&mut session, &removed, false).await?;
-        memory::forget_copies(&mut session, &context.vault(), &removal.unused).await?;
+        let removal = files::remove(connection, &removed, false).await?;
+        memory::forget_copies(connection, &context.vault(), &removal.unused).await?;
     }
-    session.close().await;
     Ok(())
 }
 

@@ -24,7 +24,7 @@ use crate::studio::StudioError;
 use crate::studio::claim::Claim;
 use crate::studio::film::Ffmpeg;
 use crate::studio::floor::{Cast, Crew};
-use crate::studio::producer::{Media, Producer};
+use crate::studio::producer::{EditSuites, Media, Producer};
 use crate::studio::run::RunState;
 
 impl Context {
@@ -167,6 +167,7 @@ impl Context {
             memory: self.memory().await?,
             clock: self.clock.clone(),
             recover_patience: self.settings.recover,
+            suites: EditSuites::default(),
             client: self.http()?,
             projects_folder: self.settings.data_dir.join("projects"),
             vault: self.vault(),

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
 use crate::clock::{SharedClock, Zone};
@@ -30,7 +31,7 @@ use crate::studio::animatic;
 use crate::studio::brief::Brief;
 use crate::studio::claim::Claim;
 use crate::studio::events::Event;
-use crate::studio::film::{ClipInFilm, Cut, Ffmpeg, file_name, slug};
+use crate::studio::film::{ClipInFilm, Cut, Ffmpeg, FilmError, file_name, slug};
 use crate::studio::plan::{Plan, Quote, Tariff};
 use crate::studio::run::{RunOptions, RunReference, RunState};
 use crate::studio::script::Script;
@@ -58,6 +59,34 @@ pub struct Producer {
     pub vault: Vault,
     /// The model that describes them.
     pub vision_model: String,
+    /// Where films are cut and previews encoded, a few at a time.
+    pub suites: EditSuites,
+}
+
+/// The places where films are cut and previews encoded: one for each core of the machine, so that many runs
+/// side by side do not fill its memory. The rest of a run is waiting, and waits beside the others.
+#[derive(Debug, Clone)]
+pub struct EditSuites(Arc<Semaphore>);
+
+impl Default for EditSuites {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self(Arc::new(Semaphore::new(cores)))
+    }
+}
+
+impl EditSuites {
+    /// Waits for a free one, unless the run is to stop first.
+    async fn take(&self, claim: &Claim) -> Result<OwnedSemaphorePermit, StudioError> {
+        tokio::select! {
+            biased;
+            () = claim.cancel.cancelled() => Err(FilmError::Cancelled.into()),
+            // The semaphore is never closed.
+            suite = Arc::clone(&self.0).acquire_owned() => {
+                suite.map_err(|closed| StudioError::Damaged(closed.to_string()))
+            }
+        }
+    }
 }
 
 /// What a film is made with, beside words.
@@ -119,7 +148,7 @@ pub struct NewVideo {
     /// A kept storyboard to shoot instead of writing one.
     pub source: Option<Source>,
     /// The user's files that were given for it, beside those that are in the options already.
-    pub files: Vec<ReadFile>,
+    pub files: Vec<Arc<ReadFile>>,
     /// Those of them that every keyframe is to look like, by the SHA-256 of their bytes.
     pub for_all: Vec<String>,
 }
@@ -447,6 +476,7 @@ impl Producer {
                 claim.tell(Event::Film { percent });
             }
         };
+        let _suite = self.suites.take(claim).await?;
         let cutting = media.ffmpeg.cut(&cut, &mut progress, &claim.cancel);
         let film = cutting.instrument(spans::stage("cut")).await?;
         self.record_film(claim, &film.path, film.seconds).await?;
@@ -462,7 +492,9 @@ impl Producer {
         let (storyboard, aspect, destination) =
             (storyboard.clone(), claim.aspect, film_path(claim));
         let (events, shots) = (claim.events().clone(), storyboard.shots.len());
+        let suite = self.suites.take(claim).await?;
         let drawing = tokio::task::spawn_blocking(move || {
+            let _suite = suite;
             let mut progress = |percent: u8, _shot: u32| {
                 let _ = events.send(Event::Film { percent });
             };

@@ -25,7 +25,7 @@ use aida::studio::StudioError;
 use aida::studio::brief::{Aspect, Brief};
 use aida::studio::claim::Claim;
 use aida::studio::film::Ffmpeg;
-use aida::studio::producer::{Media, NewVideo, Producer};
+use aida::studio::producer::{EditSuites, Media, NewVideo, Producer};
 use aida::studio::run::{RunOptions, RunState};
 use aida::studio::why::{Facts, diagnose};
 use rust_decimal::Decimal;
@@ -103,6 +103,7 @@ impl Stage {
             memory,
             clock: self.clock.clone(),
             recover_patience: Duration::from_secs(2),
+            suites: EditSuites::default(),
             client: client.clone(),
             projects_folder: self.database.data_dir().join("projects"),
             vault: Vault::new(self.database.data_dir().join("files")),

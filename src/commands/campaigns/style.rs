@@ -135,15 +135,13 @@ impl StyleArgs {
         let Some(typed) = &self.logo else { return Ok(None) };
         let path = Path::new(typed);
         if path.is_file() {
-            let read = context.reader().read(&[path.to_owned()]).await?;
-            return match read.into_iter().next().filter(ReadFile::is_picture) {
-                Some(file) => {
-                    context.vault().keep_soon(&file).await?;
-                    Ok(Some(GivenLogo::New(Box::new(file))))
-                }
-                None => Err(Error::usage(format!("{typed} is not a picture"))
-                    .hint("a logo is a PNG, JPEG or WebP file")),
-            };
+            let file = context.reader().read_one(path).await?;
+            if !file.is_picture() {
+                return Err(Error::usage(format!("{typed} is not a picture"))
+                    .hint("a logo is a PNG, JPEG or WebP file"));
+            }
+            context.vault().keep_soon(&file).await?;
+            return Ok(Some(GivenLogo::New(Box::new(file))));
         }
         let user_id = &context.settings.user;
         let mut found = campaign_styles::pictures(connection, user_id, typed).await?;

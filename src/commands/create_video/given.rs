@@ -2,12 +2,13 @@
 //! look like.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::commands::Context;
 use crate::commands::files::find_file;
 use crate::error::Error;
 use crate::ids::FileId;
-use crate::memory::files::{FileError, FileProblem, ReadFile};
+use crate::memory::files::{FileError, FileProblem, ReadFile, Shelf};
 use crate::printable::printable;
 use crate::providers::ImageModel;
 use crate::store::files::UserFile;
@@ -17,7 +18,7 @@ use crate::studio::run::RunReference;
 #[derive(Debug, Default)]
 pub(super) struct Given {
     /// The files that were given by their paths.
-    pub(super) read: Vec<ReadFile>,
+    pub(super) read: Vec<Arc<ReadFile>>,
     /// Those of them that every keyframe is to look like, by the SHA-256 of their bytes.
     pub(super) for_all: Vec<String>,
     /// The user's kept pictures that every keyframe is to look like.
@@ -25,25 +26,26 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// Reads what lies at paths, and looks up what is named.
+    /// Reads what lies at paths and not on the shelf, and looks up what is named.
     pub(super) async fn gather(
         files: &[PathBuf],
         references: &[PathBuf],
+        shelf: &mut Shelf,
         context: &Context,
     ) -> Result<Self, Error> {
         let (paths, names): (Vec<&PathBuf>, Vec<&PathBuf>) =
             references.iter().partition(|reference| reference.exists());
+        let reader = context.reader();
         let all: Vec<PathBuf> = files.iter().chain(paths.iter().copied()).cloned().collect();
-        let mut given = Self { read: context.reader().read(&all).await?, ..Self::default() };
+        let mut given = Self { read: reader.read(&all, shelf).await?, ..Self::default() };
         for path in paths {
-            let picture = context.reader().read(std::slice::from_ref(path)).await?;
-            for picture in picture {
+            for picture in reader.read(std::slice::from_ref(path), shelf).await? {
                 if !picture.is_picture() {
                     let problem = FileProblem::NotAPicture;
                     return Err(FileError::Refused { path: path.clone(), problem }.into());
                 }
                 if !given.for_all.contains(&picture.sha256) {
-                    given.for_all.push(picture.sha256);
+                    given.for_all.push(picture.sha256.clone());
                 }
             }
         }

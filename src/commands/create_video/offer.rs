@@ -2,7 +2,8 @@
 
 use rust_decimal::prelude::ToPrimitive as _;
 
-use super::{CreateVideoArgs, Followed};
+use super::CreateVideoArgs;
+use super::followed::Followed;
 use crate::commands::Context;
 use crate::commands::making::offers_text;
 use crate::error::Error;

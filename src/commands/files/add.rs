@@ -141,7 +141,9 @@ pub(super) async fn run(arguments: &AddArgs, context: &Context) -> Result<(), Er
             Err(NotKept::Other(error)) => return Err(error),
         }
     }
-    forget_what_nothing_needs(context).await?;
+    let mut session = context.store().await?.session().await?;
+    forget_what_nothing_needs(&mut session, context).await?;
+    session.close().await;
     let report = Report {
         files,
         refused,

@@ -22,6 +22,7 @@ mod walk;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -42,7 +43,7 @@ pub use error::{FileError, FileProblem};
 pub use pdf::{READER_COMMAND, reader_main};
 pub(crate) use picture::packed;
 pub(crate) use read::hexadecimal;
-pub use read::{Gathered, Reader};
+pub use read::{Gathered, Reader, Shelf};
 pub use vault::Vault;
 pub use walk::Skipped;
 
@@ -179,7 +180,7 @@ impl Words {
 
 /// Holds some files, before they are stored in one transaction: in one order for all, so that two who
 /// store the same ones never wait for each other.
-pub async fn hold(connection: &mut PgConnection, read: &[ReadFile]) -> Result<(), StoreError> {
+pub async fn hold(connection: &mut PgConnection, read: &[Arc<ReadFile>]) -> Result<(), StoreError> {
     let mut hashes: Vec<&str> = read.iter().map(|file| file.sha256.as_str()).collect();
     hashes.sort_unstable();
     for sha256 in hashes {
@@ -392,17 +393,6 @@ impl Memory {
     }
 }
 
-/// A file that is stored and can be found.
-#[derive(Debug)]
-pub struct KeptFile {
-    /// Its id.
-    pub id: FileId,
-    /// Its name.
-    pub name: String,
-    /// What was taken into memory.
-    pub remembered: Remembered,
-}
-
 /// What keeping some files may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FilesCeiling {
@@ -410,28 +400,6 @@ pub struct FilesCeiling {
     pub most: Usd,
     /// How many pictures would be described.
     pub pictures: usize,
-}
-
-/// Stores files for the user and makes them searchable. The same bytes are stored once for
-/// each user, and embedded once.
-pub async fn keep(
-    memory: &Memory,
-    vault: &Vault,
-    purpose: &Purpose,
-    project: Option<ProjectId>,
-    read: &[ReadFile],
-) -> Result<Vec<KeptFile>, MemoryError> {
-    let (mut kept, cancel) = (Vec::new(), CancellationToken::new());
-    for file in read {
-        let (embedder, now) = (memory.embedder(), memory.clock.now());
-        let mut session = memory.store.session().await?;
-        let user_id = &purpose.user_id;
-        let stored = store(&mut session, vault, user_id, project, file, embedder, now).await?;
-        session.close().await;
-        let remembered = memory.embed_file(purpose, stored.id, &cancel).await?;
-        kept.push(KeptFile { id: stored.id, name: file.name.clone(), remembered });
-    }
-    Ok(kept)
 }
 
 fn passage_of(stored: &StoredPassage) -> Passage {

@@ -1,9 +1,11 @@
 //! Reading: from an open file to what is kept of it. What a file is, its bytes decide; its name is
 //! only a hint.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use image::ImageFormat;
@@ -34,6 +36,10 @@ pub struct Reader {
     cancel: CancellationToken,
 }
 
+/// Files that are given to several videos: each is read once and held once.
+#[derive(Debug, Default)]
+pub struct Shelf(HashMap<PathBuf, Arc<ReadFile>>);
+
 /// What reading many files came to.
 #[derive(Debug, Default)]
 pub struct Gathered {
@@ -57,27 +63,45 @@ impl Reader {
         Self { cancel, ..self }
     }
 
-    /// Reads and checks the files of one video. Costs nothing and stores nothing; one file that
-    /// cannot be used refuses all, a folder as well. The same bytes given twice are one file.
-    pub async fn read(&self, paths: &[PathBuf]) -> Result<Vec<ReadFile>, FileError> {
+    /// Reads and checks the files of one video, but what lies on the shelf already. Costs nothing and
+    /// stores nothing; one file that cannot be used refuses all, a folder as well. The same bytes given
+    /// twice are one file.
+    pub async fn read(
+        &self,
+        paths: &[PathBuf],
+        shelf: &mut Shelf,
+    ) -> Result<Vec<Arc<ReadFile>>, FileError> {
         if paths.len() > MOST_FILES {
             return Err(FileError::TooMany { count: paths.len() });
         }
-        if let Some(folder) = paths.iter().find(|path| path.is_dir()) {
-            return Err(FileError::Refused {
-                path: folder.clone(),
-                problem: FileProblem::NotAFile,
-            });
+        let mut read: Vec<Arc<ReadFile>> = Vec::new();
+        for path in paths {
+            let file = match shelf.0.get(path) {
+                Some(file) => Arc::clone(file),
+                None => Arc::new(self.read_one(path).await?),
+            };
+            shelf.0.insert(path.clone(), Arc::clone(&file));
+            if read.iter().all(|known| known.sha256 != file.sha256) {
+                read.push(file);
+            }
         }
-        let gathered = self.look_through(paths, usize::MAX).await?;
+        Ok(read)
+    }
+
+    /// Reads and checks one file, which is no folder. Costs nothing and stores nothing.
+    pub async fn read_one(&self, path: &Path) -> Result<ReadFile, FileError> {
+        let refused = |problem| FileError::Refused { path: path.to_owned(), problem };
+        if path.is_dir() {
+            return Err(refused(FileProblem::NotAFile));
+        }
+        let gathered = self.look_through(&[path.to_owned()], usize::MAX).await?;
         if let Some((path, problem)) = gathered.refused.into_iter().next() {
             return Err(FileError::Refused { path, problem });
         }
-        let mut read = Vec::new();
-        for found in gathered.found {
-            read.push(self.again(found).await?);
+        match gathered.found.into_iter().next() {
+            Some(found) => self.again(found).await,
+            None => Err(refused(FileProblem::NotAFile)),
         }
-        Ok(read)
     }
 
     /// Reads files, and what is in folders, as far as they can be used. Costs nothing and stores

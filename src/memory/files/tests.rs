@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use image::{ImageFormat, Rgb, RgbImage};
 use proptest::prelude::*;
@@ -35,8 +36,8 @@ fn picture(format: ImageFormat) -> Vec<u8> {
     data.into_inner()
 }
 
-async fn read(paths: &[PathBuf]) -> Result<Vec<ReadFile>, FileError> {
-    reader().read(paths).await
+async fn read(paths: &[PathBuf]) -> Result<Vec<Arc<ReadFile>>, FileError> {
+    reader().read(paths, &mut Shelf::default()).await
 }
 
 #[tokio::test]

@@ -16,6 +16,24 @@ use super::runs::run_of;
 use super::{House, Problem};
 use crate::store::runs;
 
+/// What asking for a film is answered.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it describes what the file service answers")]
+enum FilmAnswers {
+    /// The whole film
+    #[response(status = 200, content_type = "video/mp4")]
+    Whole,
+    /// The range that was asked for
+    #[response(status = 206, content_type = "video/mp4")]
+    Part,
+    /// It has not changed
+    #[response(status = 304)]
+    Unchanged,
+    /// The film has no such range
+    #[response(status = 416)]
+    NoSuchRange,
+}
+
 /// The film that a run made.
 #[utoipa::path(
     get,
@@ -23,11 +41,8 @@ use crate::store::runs;
     params(("run" = String, Path, description = "The run"), ("userId" = Option<String>, Query)),
     security(("token" = [])),
     responses(
-        (status = 200, description = "The whole film", content_type = "video/mp4"),
-        (status = 206, description = "The range that was asked for", content_type = "video/mp4"),
-        (status = 304, description = "It has not changed"),
-        (status = 416, description = "The film has no such range"),
-        (status = "4XX", description = "What is wrong with the request", body = Problem, content_type = "application/problem+json"),
+        FilmAnswers,
+        Problem,
     )
 )]
 pub(super) async fn of_run(
@@ -48,11 +63,8 @@ pub(super) async fn of_run(
     params(("project" = String, Path, description = "The video"), ("userId" = Option<String>, Query)),
     security(("token" = [])),
     responses(
-        (status = 200, description = "The whole film", content_type = "video/mp4"),
-        (status = 206, description = "The range that was asked for", content_type = "video/mp4"),
-        (status = 304, description = "It has not changed"),
-        (status = 416, description = "The film has no such range"),
-        (status = "4XX", description = "What is wrong with the request", body = Problem, content_type = "application/problem+json"),
+        FilmAnswers,
+        Problem,
     )
 )]
 pub(super) async fn of_project(

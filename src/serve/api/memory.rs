@@ -34,7 +34,7 @@ use crate::store::{StoreError, feedback, projects, runs, taste};
     security(("token" = [])),
     responses(
         (status = 200, description = "The videos", body = Projects),
-        (status = "4XX", description = "What is wrong with the request", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn projects(
@@ -58,7 +58,7 @@ pub(super) async fn projects(
     security(("token" = [])),
     responses(
         (status = 200, description = "The video", body = ProjectDetails),
-        (status = "4XX", description = "What is wrong with the request", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn project(
@@ -114,7 +114,7 @@ pub(super) struct SearchQuery {
     security(("token" = [])),
     responses(
         (status = 200, description = "What was found", body = Found),
-        (status = "4XX", description = "What is wrong with the request", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn search(
@@ -173,7 +173,7 @@ async fn campaign_of(house: &House, user: &str, id: &str) -> Result<CampaignId, 
     security(("token" = [])),
     responses(
         (status = 200, description = "The campaigns", body = Campaigns),
-        (status = "4XX", description = "What is wrong with the request", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn campaigns(
@@ -197,7 +197,7 @@ pub(super) async fn campaigns(
     responses(
         (status = 201, description = "The campaign", body = CampaignDetails),
         (status = 409, description = "There is one of this name", body = Problem, content_type = "application/problem+json"),
-        (status = "4XX", description = "What is wrong with the request", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn create_campaign(
@@ -230,7 +230,7 @@ pub(super) async fn create_campaign(
     security(("token" = [])),
     responses(
         (status = 200, description = "The campaign", body = CampaignDetails),
-        (status = "4XX", description = "What is wrong with the request", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn campaign(
@@ -265,7 +265,7 @@ async fn details_of(house: &House, user: &str, id: CampaignId) -> Result<Campaig
     security(("token" = [])),
     responses(
         (status = 200, description = "Ratings and remarks", body = FeedbackList),
-        (status = "4XX", description = "What is wrong with the request", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn feedback(
@@ -299,7 +299,7 @@ async fn said_about(
     security(("token" = [])),
     responses(
         (status = 201, description = "Everything that was said about the film", body = FeedbackList),
-        (status = "4XX", description = "What is wrong with the request", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn give_feedback(

@@ -43,7 +43,7 @@ pub(super) struct CostsQuery {
     security(("token" = [])),
     responses(
         (status = 200, description = "The charges, by groups", body = Costs),
-        (status = "4XX", description = "What is wrong with the request", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn costs(

@@ -1,12 +1,15 @@
 //! What is wrong, as every answer that is not one says it (RFC 9457).
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Described, ResponseBuilder};
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::error::Error;
 use crate::serve::http_status;
@@ -28,6 +31,19 @@ pub(crate) struct Problem {
     hints: Vec<String>,
     #[serde(skip)]
     retry_after: Option<u64>,
+}
+
+/// What every route may answer instead of what it is asked for, for its description.
+impl IntoResponses for Problem {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        let schema = Ref::from_schema_name(Self::name());
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let described = ResponseBuilder::new()
+            .description("What is wrong with the request")
+            .content("application/problem+json", content)
+            .build();
+        BTreeMap::from([("4XX".to_owned(), described.into())])
+    }
 }
 
 impl Problem {

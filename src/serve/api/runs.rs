@@ -22,6 +22,7 @@ use crate::commands::create_video::{CreateVideoArgs, Order};
 use crate::ids::RunId;
 use crate::ledger::budget::{Period, Scope};
 use crate::ledger::money::Usd;
+use crate::memory::files::Shelf;
 use crate::store::queue::{self, Which};
 use crate::store::runs::{self, QueuePlace, Run};
 use crate::store::{StoreError, budgets, campaigns, projects, settlements};
@@ -140,7 +141,9 @@ async fn begin(
     overrides.push(Override { name: "user", flag: "userId", value: user.to_owned() });
     let context = house.context.with(overrides)?;
     are_there(house, user, &arguments).await?;
-    let order = Order::check(&arguments, &context).await?.costing_at_most(house.run_budget);
+    let order = Order::check(&arguments, &mut Shelf::default(), &context)
+        .await?
+        .costing_at_most(house.run_budget);
     order.is_within_its_budget()?;
     let claude_writes = !order.is_written() && !order.is_preview();
     let accepted = order.budget().filter(|_| !order.is_preview());
@@ -282,7 +285,7 @@ impl ListQuery {
     security(("token" = [])),
     responses(
         (status = 200, description = "The runs", body = Runs),
-        (status = "4XX", description = "What is wrong with the request", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn list(
@@ -307,7 +310,7 @@ pub(super) async fn list(
     security(("token" = [])),
     responses(
         (status = 200, description = "The run", body = RunView),
-        (status = "4XX", description = "What is wrong with the request", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn show(
@@ -328,7 +331,7 @@ pub(super) async fn show(
     security(("token" = [])),
     responses(
         (status = 202, description = "It stops within seconds", body = RunView),
-        (status = "4XX", description = "What is wrong with the request", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn cancel(

@@ -43,7 +43,7 @@ const MOST_AT_ONCE: i64 = 200;
     security(("token" = [])),
     responses(
         (status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
-        (status = "4XX", description = "What is wrong with the request", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn events(
