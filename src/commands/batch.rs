@@ -29,14 +29,11 @@ use crate::store::queue::{self, Which};
 use crate::store::runs::QueuePlace;
 use crate::store::{StoreError, budgets};
 use crate::studio::events::Event;
-use crate::studio::floor::{Floor, Until, Watch};
+use crate::studio::floor::{Floor, JOBS, Until, Watch};
 use crate::studio::making::{Stop, VideoReport};
 use crate::studio::plan::Quote;
 use admission::Demand;
 use rows::{Briefs, Problem, Row};
-
-/// Films that are made at once where nobody says.
-const JOBS: u16 = 8;
 
 /// Arguments of `aida batch`.
 #[derive(Debug, Clone, Args)]
@@ -74,9 +71,9 @@ pub struct BatchArgs {
     /// Show how far a batch is
     #[arg(long, value_name = "BATCH")]
     pub report: Option<String>,
-    /// Films that are made at once [default: 8]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
-    pub jobs: Option<u16>,
+    /// Films that are made at once
+    #[arg(long, value_name = "N", default_value_t = JOBS, value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub jobs: u16,
     /// Refuse to start above this, and stop before passing it, in USD for all films together
     #[arg(long, value_name = "USD", value_parser = dollars)]
     pub budget: Option<Usd>,
@@ -400,7 +397,7 @@ async fn make(arguments: &BatchArgs, context: &Context, batch: &Batch) -> Result
         crew: Arc::new(context.clone()),
         watch: watcher.clone(),
         which: Which::Batch(batch.id),
-        jobs: usize::from(arguments.jobs.unwrap_or(JOBS)),
+        jobs: usize::from(arguments.jobs),
         tries: 2,
         reuse: context.settings.reuse.filter(|policy| *policy != ReusePolicy::Ask),
         bell: Arc::new(Notify::new()),

@@ -16,11 +16,9 @@ use crate::store::queue::Which;
 use crate::studio::StudioError;
 use crate::studio::events::Event;
 use crate::studio::film::Ffmpeg;
-use crate::studio::floor::{Floor, Until, Watch};
+use crate::studio::floor::{Floor, JOBS, Until, Watch};
 use crate::studio::making::{Stop, VideoReport};
 
-/// Films that a host makes at once where nobody says.
-pub(crate) const JOBS: u16 = 8;
 /// How often a film is taken up again after passing trouble: 30 s, 2, 8 and 32 minutes later.
 pub(crate) const TRIES: u32 = 4;
 /// How long films under way may go on after the first signal, where nobody says.
@@ -124,5 +122,17 @@ impl Watch for Teller {
 impl Teller {
     fn say(&self, run: RunId, what: &str) {
         self.0.output.status(format!("run {}: {what}", run.short()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::settings::keys;
+
+    #[test]
+    fn whoever_makes_films_makes_as_many_at_once() {
+        let of_serve = keys::find("serve.jobs").and_then(|key| key.default);
+        assert_eq!(of_serve, Some(JOBS.to_string().as_str()));
     }
 }

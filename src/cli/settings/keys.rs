@@ -433,7 +433,7 @@ pub const SECTIONS: &[Section] = &[
                 "serve.jobs",
                 "AIDA_SERVE_JOBS",
                 Form::Whole(0, 200),
-                Some("8"),
+                Some("20"),
                 "Films that it makes at once; 0 leaves them to `aida work`.",
             ),
             key(
@@ -447,7 +447,7 @@ pub const SECTIONS: &[Section] = &[
                 "serve.requests_per_minute",
                 "AIDA_SERVE_REQUESTS_PER_MINUTE",
                 Form::Whole(1, 1_000_000),
-                Some("600"),
+                Some("6000"),
                 "Requests of one caller in a minute; more are answered 429.",
             ),
         ],
