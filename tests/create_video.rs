@@ -176,3 +176,61 @@ async fn a_preview_needs_no_key_no_server_and_no_program() {
     assert!((facts.seconds - Decimal::from(2)).abs() < Decimal::new(5, 2), "{}", facts.seconds);
     machine.run(&["costs", "--last", "10"]).expect(0);
 }
+
+#[tokio::test]
+async fn a_preview_pays_nobody_where_keys_are() {
+    let Some(stage) = Stage::build().await else { return };
+    stage.machine.write("menu.md", "Rye bread, sourdough, a bun with cardamom.");
+    let words = ["create-video", "two cooks", "--preview", "--duration", "2", "--scenes", "2"];
+    stage.machine.run(&[&words[..], &["--file", "menu.md"]].concat()).expect(0);
+    assert_eq!(stage.world.bill().items(), Vec::new());
+    assert_eq!(stage.world.records().len(), 0, "nobody was asked anything");
+    // It is found by its words all the same.
+    let found = stage.machine.run(&["search", "cardamom", "--json"]).expect(0).json();
+    assert_eq!(found["hits"][0]["title"], "menu.md", "{found}");
+}
+
+#[test]
+fn a_preview_that_is_interrupted_stops_and_leaves_nothing() {
+    let machine = TestEnvironment::new();
+    let words = ["create-video", "two cooks", "--preview", "--duration", "600", "--json"];
+    let running = machine.spawn(&words);
+    // The film is being drawn once the run is in its last stage.
+    wait_until("the drawing", PATIENCE, || {
+        let listed = machine.run(&["resume", "--json"]).expect(0).json();
+        listed["runs"][0]["state"] == "cutting"
+    });
+    running.signal("INT");
+    let asked = std::time::Instant::now();
+    let stopped = running.wait(PATIENCE).expect(130);
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert!(stopped.stderr.contains("aida resume"), "{}", stopped.stderr);
+    assert_eq!(machine.files("mp4"), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_yes_to_a_plan_is_none_to_its_pictures() {
+    let Some(stage) = Stage::build().await else { return };
+    stage.machine.run(&[&FILM[..], &["--plan"]].concat()).expect(0);
+    let paid = stage.world.bill().total();
+    stage.machine.run(&["resume", "--last"]).expect(3);
+    assert_eq!(stage.world.bill().total(), paid);
+    let film = stage.machine.run(&["resume", "--last", "--yes"]).expect(0);
+    stage.assert_bought_once(SHOTS);
+    stage.assert_shows(&film, &[1, 2, 3, 4, 5, 6]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_written_down_is_refused_before_anything_is_stored() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let machine = TestEnvironment::new();
+    let folder = machine.work().join(OsStr::from_bytes(b"films\xff"));
+    let words = ["create-video", "two cooks", "--preview", "--duration", "1", "--out"];
+    let words: Vec<_> = words.iter().map(OsStr::new).chain([folder.as_os_str()]).collect();
+    let refused = machine.run(&words).expect(2);
+    assert!(refused.stderr.contains("UTF-8"), "{}", refused.stderr);
+    assert_eq!(machine.run(&["resume", "--json"]).expect(0).json()["runs"], serde_json::json!([]));
+}

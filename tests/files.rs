@@ -296,6 +296,9 @@ async fn pictures_are_described_once_and_the_books_are_the_bill() {
     assert_eq!(stage.world.bill().total(), paid, "it is described and embedded once");
     assert_eq!(stage.found("zebra crossing")["hits"][0]["title"], "cup.webp");
     assert_eq!(stage.world.requests(Service::Anthropic, "messages").len(), 2);
+    // No cache could serve what is told of once.
+    let costs = stage.machine.run(&["costs", "--json", "--min-cache-hit", "60%"]).expect(0).json();
+    assert_eq!(costs["cache"]["hit_rate"], Value::Null, "{costs}");
     stage.balance().await;
 }
 

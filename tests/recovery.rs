@@ -88,6 +88,9 @@ async fn a_job_that_the_user_names_is_used_and_not_bought_again() {
     let another = orders.iter().find(|order| asked.contains(&order.task_id)).unwrap();
     let refused = stage.machine.run(&["recover", &operation, "--job", &another.task_id]).expect(2);
     assert!(refused.stderr.contains("accounted for"), "{}", refused.stderr);
+    // Nor is one adopted that the provider does not know.
+    let refused = stage.machine.run(&["recover", &operation, "--job", "task_of_nobody"]).expect(2);
+    assert!(refused.stderr.contains("does not confirm"), "{}", refused.stderr);
     let found = findings(&stage, &[&operation, "--job", &orphan.task_id], 0);
     assert_eq!(found[0]["outcome"], "found");
     let film = stage.machine.run(&["resume", "--last", "--yes"]).expect(0);

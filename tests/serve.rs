@@ -192,6 +192,12 @@ async fn who_waits_gets_the_film_and_who_asks_twice_gets_one() {
     let bobs = request.header("idempotency-key", "order 7").send().await.unwrap();
     let bobs: Value = bobs.json().await.unwrap();
     assert_ne!(bobs["runId"], one["runId"]);
+    // A name is the same with white space around it.
+    let body = json!({ "userId": " bob ", "message": "food video", "preview": true, "durationSeconds": 2, "scenes": 1 });
+    let request = service.client.post(service.url(CREATE)).json(&body);
+    let again = request.header("idempotency-key", "order 7").send().await.unwrap();
+    let again: Value = again.json().await.unwrap();
+    assert_eq!((&again["runId"], &again["repeated"]), (&bobs["runId"], &true.into()));
 }
 
 #[tokio::test]

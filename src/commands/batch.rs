@@ -165,6 +165,7 @@ async fn checked(briefs: Briefs, context: &Context) -> Result<Vec<Checked>, Erro
     let Briefs { rows, problems } = briefs;
     let mut problems: Vec<_> = problems.into_iter().map(|problem| (Kind::Usage, problem)).collect();
     // The rows share one database and one client.
+    context.http()?;
     if context.has_database() {
         context.store().await?;
     }
@@ -325,7 +326,7 @@ async fn begin(
         let line = i32::try_from(row.line).unwrap_or(i32::MAX);
         let queue = Some(QueuePlace { batch: Some((batch.id, line)), place });
         let claude_writes = !order.is_written() && !order.is_preview();
-        let accepted = (!order.is_preview()).then_some(order.quote().high_usd);
+        let accepted = order.agreed_usd();
         let new = order.into_new_video(&context, folder, claude_writes, accepted, queue);
         producer.begin_in(&mut transaction, new).await?;
     }
@@ -441,8 +442,7 @@ impl Watch for Watcher {
                     missing => format!("{seconds} s, {settled}, {missing} shots missing: {film}"),
                 })
             }
-            Err(Stop::Studio(error)) => Err(error.to_string()),
-            Err(Stop::Said(error)) => Err(error.to_string()),
+            Err(stop) => Err(stop.to_string()),
         };
         self.0.ended(run, outcome);
     }

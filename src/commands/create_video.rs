@@ -23,7 +23,6 @@ use crate::studio::brief::{Brief, BriefError, MOST_SHOTS};
 use crate::studio::events::Event;
 use crate::studio::making::Orders;
 use crate::studio::plan::Quote;
-use offer::Offer;
 pub(crate) use order::Order;
 
 /// Arguments of `aida create-video`.
@@ -166,7 +165,7 @@ pub async fn run(arguments: &CreateVideoArgs, context: &Context) -> Result<(), E
     let order = Order::check(arguments, &mut Shelf::default(), context).await?;
     if arguments.dry_run {
         order.offer.show(context, &order.brief, &order.followed);
-        return Ok(());
+        return order.is_within_its_budget();
     }
     order.followed.tell(context, &order.brief);
     order.is_within_its_budget()?;
@@ -180,14 +179,14 @@ pub async fn run(arguments: &CreateVideoArgs, context: &Context) -> Result<(), E
     let media = if arguments.preview {
         None
     } else {
-        agree(arguments, context, &order.offer).await?;
+        agree(arguments, context, &order).await?;
         Some(context.media(order.image.clone(), order.video.clone()).await?)
     };
     order.copy_pictures(context).await?;
     let producer = context.producer().await?;
     let (quote, video, is_written) =
         (order.offer.quote, order.video.clone(), order.source.is_some());
-    let accepted = (arguments.yes && !arguments.preview).then_some(quote.high_usd);
+    let accepted = order.agreed_usd().filter(|_| arguments.yes);
     let new = order.into_new_video(context, folder, language.is_some(), accepted, None);
     let run = producer.begin(new).await?;
 
@@ -239,6 +238,10 @@ pub(crate) fn folder_for_films(wanted: &Path) -> Result<PathBuf, Error> {
     };
     std::fs::create_dir_all(wanted).map_err(refused)?;
     let folder = wanted.canonicalize().map_err(refused)?;
+    if folder.to_str().is_none() {
+        let problem = "its path is not UTF-8, so it could not be found again";
+        return Err(refused(std::io::Error::other(problem)));
+    }
     let probe = folder.join(format!(".aida-{}", uuid::Uuid::now_v7().simple()));
     std::fs::write(&probe, b"aida").map_err(refused)?;
     std::fs::remove_file(&probe).map_err(refused)?;
@@ -293,18 +296,27 @@ async fn offer_preview(
 }
 
 /// Shows the quote and gets a yes for it.
-async fn agree(arguments: &CreateVideoArgs, context: &Context, offer: &Offer) -> Result<(), Error> {
-    if offer.quote.high_usd.is_zero() {
+async fn agree(arguments: &CreateVideoArgs, context: &Context, order: &Order) -> Result<(), Error> {
+    let Quote { low_usd, high_usd } = order.offer.quote;
+    if high_usd.is_zero() {
         return Ok(());
     }
-    let Quote { low_usd, high_usd } = offer.quote;
     let question = if arguments.plan {
         format!("Write the storyboard for at most {}?", high_usd - low_usd)
     } else {
-        let estimate = offer.estimate_text();
-        context.output.status(format!("This may cost {low_usd} to {high_usd}; {estimate}."));
-        context.output.status("You are asked again before images and clips are bought.");
-        "Begin with script and storyboard?".to_owned()
+        let price = if low_usd == high_usd {
+            format!("at most {high_usd}")
+        } else {
+            format!("{low_usd} to {high_usd}")
+        };
+        let estimate = order.offer.estimate_text();
+        context.output.status(format!("This may cost {price}; {estimate}."));
+        if !arguments.yes {
+            let again = "You are asked again before images and clips are bought.";
+            context.output.status(again);
+        }
+        let begin = if order.is_written() { "Begin?" } else { "Begin with script and storyboard?" };
+        begin.to_owned()
     };
     context.need_yes(arguments.yes, &question).await
 }

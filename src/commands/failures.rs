@@ -147,6 +147,21 @@ const fn account_page(provider: Provider) -> &'static str {
     }
 }
 
+/// The kind of trouble that the word in a run's row stands for.
+pub(in crate::commands) fn kind_of_stop(stopped_by: &str) -> Kind {
+    match stopped_by {
+        "budget" => Kind::Budget,
+        "needs_yes" => Kind::NeedsYes,
+        "unknown_money" | "money_unknown" => Kind::MoneyUnknown,
+        "credentials" | "unpriced" | "settings" => Kind::Settings,
+        "database" => Kind::Database,
+        "usage" => Kind::Usage,
+        "taken_over" => Kind::Locked,
+        "damaged" | "internal" => Kind::Internal,
+        _ => Kind::Provider,
+    }
+}
+
 impl From<StudioError> for Error {
     fn from(error: StudioError) -> Self {
         let message = error.to_string();
@@ -215,6 +230,9 @@ fn film(error: FilmError) -> Error {
 }
 
 fn animatic(error: AnimaticError) -> Error {
+    if matches!(error, AnimaticError::Cancelled) {
+        return Error::new(Kind::Interrupted, error.to_string());
+    }
     Error::usage("the preview could not be written")
         .because(error)
         .hint("choose another folder with --out DIR")

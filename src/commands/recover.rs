@@ -1,6 +1,6 @@
 //! `aida recover`: finds out what became of paid calls whose outcome is unknown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
@@ -17,9 +17,11 @@ use crate::ledger::money::Usd;
 use crate::ledger::operation::{OperationKind, OperationState};
 use crate::ledger::till::{Decision, Seller, Verdict};
 use crate::process::{self, Liveness};
+use crate::providers::{FailureClass, Job};
 use crate::store::operations::{self, Operation};
 use crate::store::projects;
 use crate::studio::StudioError;
+use crate::studio::claim::Claim;
 
 /// Arguments of `aida recover`.
 #[derive(Debug, Clone, Args)]
@@ -103,7 +105,22 @@ pub async fn run(arguments: &RecoverArgs, context: &Context) -> Result<(), Error
     let till = context.till().await?;
     let now = context.clock.now();
     till.close_abandoned(|operation| has_no_process(operation, now)).await?;
-    let selected = selected(arguments, context).await?;
+    let mut selected = selected(arguments, context).await?;
+    let cut_off: BTreeSet<RunId> = selected
+        .iter()
+        .filter(|operation| {
+            !operation.kind.is_job() && operation.state == OperationState::Submitting
+        })
+        .filter_map(|operation| operation.run_id)
+        .collect();
+    if !cut_off.is_empty() {
+        for run in cut_off {
+            if let Some(claim) = claimed(context, run).await? {
+                context.producer().await?.put_back(claim).await?;
+            }
+        }
+        selected = self::selected(arguments, context).await?;
+    }
     let decision = arguments.decision();
     if decision.is_some() && selected.len() != 1 {
         return Err(which_one(&selected));
@@ -192,22 +209,28 @@ async fn one_run(
     let Some(run) = run else {
         return look(arguments, context, till, operations).await;
     };
-    let producer = context.producer().await?;
-    // Nobody listens: there is nothing to draw bars for.
-    let (events, _) = tokio::sync::mpsc::unbounded_channel();
-    let claim = match producer.claim(run, events, &context.cancel, true).await {
-        Err(StudioError::Busy { run }) => {
-            let why = format!("another aida is at work on run {}", run.short());
-            return Ok(operations
-                .iter()
-                .map(|operation| finding(operation, None, "busy", &why))
-                .collect());
-        }
-        claim => claim?,
+    let Some(claim) = claimed(context, run).await? else {
+        let why = format!("another aida is at work on run {}", run.short());
+        return Ok(operations
+            .iter()
+            .map(|operation| finding(operation, None, "busy", &why))
+            .collect());
     };
     let found = look(arguments, context, till, operations).await;
-    producer.put_back(claim).await?;
+    context.producer().await?.put_back(claim).await?;
     found
+}
+
+/// Takes a run over, unless somebody else drives it. What a dead process was just sending in it is unknown
+/// from then on, and booked where nobody can be asked.
+async fn claimed(context: &Context, run: RunId) -> Result<Option<Claim>, Error> {
+    // Nobody listens: there is nothing to draw bars for.
+    let (events, _) = tokio::sync::mpsc::unbounded_channel();
+    let producer = context.producer().await?;
+    match producer.claim(run, events, &context.cancel, true).await {
+        Err(StudioError::Busy { .. }) => Ok(None),
+        claim => Ok(Some(claim?)),
+    }
 }
 
 async fn look(
@@ -224,7 +247,10 @@ async fn look(
             let why = words(&verdict);
             match answer(arguments, context, &operation, shot, &why).await? {
                 Some(decision) => {
-                    is_nobody_elses(context, &operation, &decision).await?;
+                    if let Decision::Adopt(id) = &decision {
+                        is_nobody_elses(context, &operation, id).await?;
+                        is_known(context, &operation, id).await?;
+                    }
                     let user = &context.settings.user;
                     (till.decide(&operation, &decision, user).await?, "you said so".to_owned())
                 }
@@ -275,12 +301,7 @@ async fn ask(
 }
 
 /// Refuses a job that is another operation's: one purchase would be used and booked as two.
-async fn is_nobody_elses(
-    context: &Context,
-    operation: &Operation,
-    decision: &Decision,
-) -> Result<(), Error> {
-    let Decision::Adopt(id) = decision else { return Ok(()) };
+async fn is_nobody_elses(context: &Context, operation: &Operation, id: &str) -> Result<(), Error> {
     let mut session = context.store().await?.session().await?;
     let owner = operations::with_request_id(&mut session, &operation.provider, id).await?;
     session.close().await;
@@ -291,6 +312,34 @@ async fn is_nobody_elses(
         ))
         .hint("name the one that no operation has, or say --charged or --not-charged")),
         None => Ok(()),
+    }
+}
+
+/// Refuses a job that its provider does not know: an operation that waits for one would wait for ever.
+async fn is_known(context: &Context, operation: &Operation, id: &str) -> Result<(), Error> {
+    let job = Job::named(id);
+    let state = if operation.kind == OperationKind::Image {
+        context.image_model_named(&operation.model)?.state(&job).await
+    } else {
+        context.video_model_named(&operation.model)?.state(&job).await
+    };
+    match state {
+        // One that failed is known as well, and what it cost.
+        Ok(_) => Ok(()),
+        Err(failure)
+            if matches!(failure.class, FailureClass::Generation | FailureClass::Policy) =>
+        {
+            Ok(())
+        }
+        Err(failure) => {
+            let message = format!(
+                "{} does not confirm the job {id}; nothing was changed",
+                operation.provider
+            );
+            Err(Error::usage(message)
+                .because(failure)
+                .hint("look its id up on the provider's page, or say --charged or --not-charged"))
+        }
     }
 }
 

@@ -110,15 +110,18 @@ fn nothing_to_resume() -> Error {
     Error::usage("there is no run that can go on")
 }
 
-/// Every run, oldest first. One that stops does not keep the others from going on; the gravest
-/// reason is the whole's.
+/// Every run, that which nobody has worked on for longest first: where a deadline ends one round, the next
+/// begins with what this one did not come to. One that stops does not keep the others from going on; the
+/// gravest reason is the whole's.
 async fn resume_all(
     arguments: &ResumeArgs,
     context: &Context,
     unfinished: &[Run],
 ) -> Result<(), Error> {
     let mut gravest: Option<Error> = None;
-    for run in unfinished.iter().rev() {
+    let mut waiting: Vec<&Run> = unfinished.iter().collect();
+    waiting.sort_by_key(|run| (run.updated_at, run.id));
+    for run in waiting {
         if context.cancel.is_cancelled() {
             break;
         }

@@ -1,6 +1,7 @@
 //! `aida work`: takes queued films from the database and makes them, on any number of hosts.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
@@ -8,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::args::duration;
+use crate::commands::failures::kind_of_stop;
 use crate::commands::{Context, Service};
 use crate::error::{Error, Kind};
 use crate::ids::RunId;
@@ -60,10 +62,11 @@ pub async fn run(arguments: &WorkArgs, context: &Context) -> Result<(), Error> {
     context.require(&Service::FILM)?;
     Ffmpeg::find(context.settings.ffmpeg.clone()).await.map_err(StudioError::from)?;
     let output = &context.output;
+    let teller = Arc::new(Teller { context: context.clone(), stopped: Mutex::default() });
     let floor = Floor {
         producer: context.producer().await?,
         crew: Arc::new(context.clone()),
-        watch: Arc::new(Teller(context.clone())),
+        watch: teller.clone(),
         which: Which::All,
         jobs: usize::from(arguments.jobs),
         tries: TRIES,
@@ -80,7 +83,7 @@ pub async fn run(arguments: &WorkArgs, context: &Context) -> Result<(), Error> {
         return Err(Error::new(Kind::Interrupted, "stopped; the films stay in the queue"));
     }
     output.status("no film is under way here any more");
-    Ok(())
+    if arguments.until_empty { teller.verdict() } else { Ok(()) }
 }
 
 /// Stops the films under way when the time to drain is over.
@@ -95,7 +98,11 @@ pub(crate) async fn drain_after(
 }
 
 /// Says what happens, in lines.
-struct Teller(Context);
+struct Teller {
+    context: Context,
+    /// The runs that stopped, or lack shots, and are not taken up again here.
+    stopped: Mutex<HashMap<RunId, Kind>>,
+}
 
 impl Watch for Teller {
     fn begins(&self, run: RunId) {
@@ -109,19 +116,48 @@ impl Watch for Teller {
     }
 
     fn ended(&self, run: RunId, result: &Result<VideoReport, Stop>) {
-        let output = &self.0.output;
+        let output = &self.context.output;
+        let trouble = match result {
+            Ok(report) => (report.status == "partial").then_some(Kind::Partial),
+            Err(stop) if matches!(stop.word(), "interrupted" | "taken_over") => None,
+            Err(stop) => Some(kind_of_stop(stop.word())),
+        };
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(kind) => stopped.insert(run, kind),
+            None => stopped.remove(&run),
+        };
         match result {
             Ok(report) if output.is_json() => output.json(report),
             Ok(report) => self.say(run, report.status),
-            Err(Stop::Studio(error)) => self.say(run, &format!("stopped: {error}")),
-            Err(Stop::Said(error)) => self.say(run, &format!("stopped: {error}")),
+            Err(stop) if output.is_json() => output.json(&serde_json::json!({
+                "run_id": run,
+                "status": "stopped",
+                "stopped_by": stop.word(),
+                "message": stop.to_string(),
+            })),
+            Err(stop) => self.say(run, &format!("stopped: {stop}")),
         }
     }
 }
 
 impl Teller {
     fn say(&self, run: RunId, what: &str) {
-        self.0.output.status(format!("run {}: {what}", run.short()));
+        self.context.output.status(format!("run {}: {what}", run.short()));
+    }
+
+    /// What is wrong with the whole: the gravest of what stopped a film.
+    fn verdict(&self) -> Result<(), Error> {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(gravest) = stopped.values().max_by_key(|kind| kind.gravity()) else {
+            return Ok(());
+        };
+        let films = match stopped.len() {
+            1 => "1 film is not finished".to_owned(),
+            films => format!("{films} films are not finished"),
+        };
+        Err(Error::new(*gravest, films)
+            .hint("`aida resume` lists them, and `aida why RUN` tells what stopped one"))
     }
 }
 

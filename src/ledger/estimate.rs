@@ -66,6 +66,17 @@ pub struct Basis {
 }
 
 impl Estimate {
+    /// The same where the video cannot cost more than `most`, because nothing is bought beyond what was quoted.
+    #[must_use]
+    pub fn at_most(self, most: Usd) -> Self {
+        Self {
+            low_usd: self.low_usd.min(most),
+            likely_usd: self.likely_usd.min(most),
+            high_usd: self.high_usd.min(most),
+            ..self
+        }
+    }
+
     /// Reckons from prices and the past.
     pub fn new(basis: Basis, past: &Past) -> Self {
         let once = basis.images + basis.clips;

@@ -151,7 +151,8 @@ pub struct CostRow {
 /// How the prompt cache did.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct CacheResult {
-    /// Share of input tokens read from the cache, weighted by volume; null where there were none.
+    /// Share of the input tokens that could be cached which were read from the cache, weighted by volume; null
+    /// where there were none.
     pub hit_rate: Option<Decimal>,
     /// What it should be.
     pub target: Decimal,
@@ -350,7 +351,7 @@ fn order(level: Level, a: &Sums, b: &Sums, key: impl Fn(&Sums) -> Option<&str>) 
 impl CostRow {
     fn new(sums: Sums, is_video: bool) -> Self {
         let has_bill = !(sums.billed_usd.is_zero() && sums.billed_settled_usd.is_zero());
-        let input = sums.uncached_input_tokens
+        let input = sums.uncached_input_tokens - sums.uncacheable_input_tokens
             + sums.cache_write_5m_tokens
             + sums.cache_write_1h_tokens
             + sums.cache_read_tokens;

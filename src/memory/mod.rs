@@ -219,6 +219,8 @@ pub struct Memory {
     width: Arc<OnceCell<usize>>,
     /// Whether the model's index was looked after.
     indexed: Arc<OnceCell<()>>,
+    /// Whether a paid model may be asked for the vectors of what is taken into memory.
+    may_pay: bool,
 }
 
 /// From so many vectors on, an index is built by `aida memory reindex` and not on the way.
@@ -227,7 +229,14 @@ const LARGE_BUILD: i64 = 20_000;
 impl Memory {
     /// The memory in `store`, whose new vectors `embedding` makes.
     pub fn new(store: Store, embedding: Embedding, clock: SharedClock) -> Self {
-        Self { store, embedding, clock, width: Arc::default(), indexed: Arc::default() }
+        let (width, indexed) = (Arc::default(), Arc::default());
+        Self { store, embedding, clock, width, indexed, may_pay: true }
+    }
+
+    /// The same memory, in which what only a paid model can embed waits for its vectors.
+    #[must_use]
+    pub fn for_nothing(&self) -> Self {
+        Self { may_pay: false, ..self.clone() }
     }
 
     /// The model that makes the vectors.

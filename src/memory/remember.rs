@@ -81,6 +81,9 @@ impl Memory {
             // The words go first: whatever happens to the paid call, they can be found.
             let without_vectors: Vec<_> = changed.iter().map(|passage| (*passage, None)).collect();
             self.write(user_id, owner, all, &without_vectors).await?;
+            if !self.may_pay {
+                return Ok(Remembered { waiting: changed.len(), ..remembered });
+            }
         } else if changed.is_empty() {
             self.write(user_id, owner, all, &[]).await?;
         }

@@ -453,6 +453,18 @@ pub struct Job {
     pub cancel_url: Option<String>,
 }
 
+impl Job {
+    /// A job of which no more than its id is known.
+    pub fn named(request_id: &str) -> Self {
+        Self {
+            request_id: request_id.to_owned(),
+            status_url: None,
+            response_url: None,
+            cancel_url: None,
+        }
+    }
+}
+
 /// Where a job stands.
 #[derive(Debug, Clone)]
 pub enum JobState {

@@ -26,7 +26,7 @@ impl Caller {
     /// The user, where `in_body` is who the body says it is. Somebody else than the token's is
     /// refused.
     pub(super) fn user(&self, in_body: Option<&str>) -> Result<String, Problem> {
-        let named = in_body.or(self.named.as_deref());
+        let named = in_body.or(self.named.as_deref()).map(str::trim);
         let user = match (&self.of_token, named) {
             (Some(own), Some(named)) if own != named => {
                 return Err(Problem::forbidden("the token is another user's"));
@@ -50,9 +50,24 @@ impl Caller {
         Ok(())
     }
 
-    /// What its requests are counted under.
-    fn key(&self) -> Option<&String> {
-        self.of_token.as_ref().or(self.named.as_ref()).filter(|name| is_a_name(name))
+    /// [`Caller::user`] of a request whose body says whose it is. The request is counted under that user, unless
+    /// it was already when it came.
+    pub(super) fn user_of_body(
+        &self,
+        in_body: Option<&str>,
+        house: &House,
+    ) -> Result<String, Problem> {
+        let user = self.user(in_body)?;
+        if self.key() != Some(user.as_str()) {
+            house.users.check_key(&user).map_err(|_| Problem::too_fast())?;
+        }
+        Ok(user)
+    }
+
+    /// What its requests are counted under when they come.
+    fn key(&self) -> Option<&str> {
+        let name = self.of_token.as_deref().or(self.named.as_deref()).map(str::trim);
+        name.filter(|name| is_a_name(name))
     }
 }
 
@@ -120,12 +135,11 @@ impl FromRequestParts<Arc<House>> for Caller {
         parts: &mut Parts,
         house: &Arc<House>,
     ) -> Result<Self, Self::Rejection> {
-        let too_many = |_| Problem::too_many("too many requests; ask more slowly", 60);
         // An address stands for several users, and for whoever guesses tokens.
-        house.addresses.check_key(&address(parts)).map_err(too_many)?;
+        house.addresses.check_key(&address(parts)).map_err(|_| Problem::too_fast())?;
         let caller = of(parts, house)?;
         if let Some(key) = caller.key() {
-            house.users.check_key(key).map_err(too_many)?;
+            house.users.check_key(&key.to_owned()).map_err(|_| Problem::too_fast())?;
         }
         Ok(caller)
     }

@@ -7,6 +7,7 @@ mod api;
 mod caller;
 mod counts;
 mod door;
+mod followers;
 mod views;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -19,7 +20,7 @@ use axum::Router;
 use clap::Args;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, Semaphore};
+use tokio::sync::{Notify, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::settings::Override;
@@ -40,13 +41,12 @@ use crate::studio::floor::{Floor, Until, Watch};
 use crate::studio::making::{Stop, VideoReport};
 use crate::studio::producer::Producer;
 use counts::Counts;
+use followers::{Followers, Place};
 
 /// How often everything that aida stands on is probed.
 const PROBE: Duration = Duration::from_mins(1);
 /// How long what is under way may go on after the first signal: requests, and films.
 const DRAIN: Duration = Duration::from_secs(20);
-/// The most callers that follow films or wait for them at once.
-const FOLLOWERS: usize = 256;
 /// How many users at their limit one address may stand for.
 const USERS_OF_AN_ADDRESS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
@@ -111,7 +111,7 @@ pub(crate) struct House {
     users: DefaultKeyedRateLimiter<String>,
     addresses: DefaultKeyedRateLimiter<String>,
     /// Callers that follow a film or wait for it.
-    followers: Arc<Semaphore>,
+    followers: Arc<Followers>,
     counts: Arc<Counts>,
     /// Where films go that are asked for over HTTP.
     folder: PathBuf,
@@ -124,12 +124,10 @@ impl House {
         &self.context.settings.serve
     }
 
-    /// A place among those who follow a film or wait for it, of which there are so many.
-    fn place_to_follow(&self) -> Result<OwnedSemaphorePermit, api::Problem> {
-        self.followers
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| api::Problem::too_many("too many follow films already", 10))
+    /// A place among a user's who follow a film or wait for it, of which there are so many.
+    fn place_to_follow(&self, user: &str) -> Result<Place, api::Problem> {
+        let place = self.followers.take(user);
+        place.ok_or_else(|| api::Problem::too_many("too many follow films already", 10))
     }
 }
 
@@ -167,7 +165,7 @@ pub async fn run(_arguments: &ServeArgs, context: &Context) -> Result<(), Error>
         addresses: RateLimiter::keyed(Quota::per_minute(
             per_minute.saturating_mul(USERS_OF_AN_ADDRESS),
         )),
-        followers: Arc::new(Semaphore::new(FOLLOWERS)),
+        followers: Arc::default(),
         counts: counts.clone(),
         folder,
         closing: closing.clone(),
@@ -285,8 +283,7 @@ impl Watch for Counter {
     fn ended(&self, _run: RunId, result: &Result<VideoReport, Stop>) {
         self.0.film_ends(match result {
             Ok(report) => report.status,
-            Err(Stop::Studio(error)) => error.word(),
-            Err(Stop::Said(error)) => error.kind().as_str(),
+            Err(stop) => stop.word(),
         });
     }
 }

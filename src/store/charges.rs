@@ -179,6 +179,8 @@ pub struct Sums {
     pub reuse_saved_usd: Decimal,
     /// Input tokens neither read from nor written to the cache.
     pub uncached_input_tokens: i64,
+    /// Those of them that no cache could serve: pictures that are described once.
+    pub uncacheable_input_tokens: i64,
     /// Input tokens written to the five-minute cache.
     pub cache_write_5m_tokens: i64,
     /// Input tokens written to the one-hour cache.

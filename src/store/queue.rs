@@ -131,14 +131,16 @@ pub async fn put_batch(connection: &mut PgConnection, batch: BatchId) -> Result<
     Ok(())
 }
 
-/// Takes the runs of a batch that nobody drives out of the queue.
+/// Takes the runs of a batch that nobody drives out of the queue, unless another process is at work on the batch.
 pub async fn take_out_batch(
     connection: &mut PgConnection,
     batch: BatchId,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE runs SET queued_at = NULL
-         WHERE batch_id = $1 AND (owner IS NULL OR owner_until < clock_timestamp())",
+         WHERE batch_id = $1
+           AND NOT EXISTS (SELECT FROM runs AS driven
+                           WHERE driven.batch_id = $1 AND driven.owner_until >= clock_timestamp())",
     )
     .bind(batch)
     .execute(connection)

@@ -52,10 +52,13 @@ pub struct Run {
     pub batch_id: Option<BatchId>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When it last went on or was let go of.
+    pub updated_at: Timestamp,
 }
 
 pub(super) const COLUMNS: &str = "id, project_id, user_id, kind, state, options, quote_high_usd, plan_usd, accepted_usd, \
-                       video_path, video_seconds, stopped_by, stop_message, owner, owner_until, queued_at, batch_id, created_at";
+                       video_path, video_seconds, stopped_by, stop_message, owner, owner_until, queued_at, batch_id, created_at, \
+                       updated_at";
 
 pub(super) fn run(row: &sqlx::postgres::PgRow) -> Result<Run, sqlx::Error> {
     Ok(Run {
@@ -77,6 +80,7 @@ pub(super) fn run(row: &sqlx::postgres::PgRow) -> Result<Run, sqlx::Error> {
         queued_at: moment(row, "queued_at")?,
         batch_id: row.try_get("batch_id")?,
         created_at: row.try_get::<jiff_sqlx::Timestamp, _>("created_at")?.to_jiff(),
+        updated_at: row.try_get::<jiff_sqlx::Timestamp, _>("updated_at")?.to_jiff(),
     })
 }
 

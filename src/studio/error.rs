@@ -174,7 +174,9 @@ impl StudioError {
             Self::Till(error)
             | Self::Team(AgentError::Till(error))
             | Self::Memory(MemoryError::Till(error)) => till_word(error),
-            Self::Film(FilmError::Cancelled) => "interrupted",
+            Self::Film(FilmError::Cancelled) | Self::Animatic(AnimaticError::Cancelled) => {
+                "interrupted"
+            }
             Self::Store(StoreError::TakenOver) | Self::Busy { .. } => "taken_over",
             Self::Store(_) | Self::Memory(MemoryError::Store(_)) => "database",
             Self::TooSlow { .. } => "too_slow",
@@ -210,9 +212,11 @@ const fn till_word(error: &TillError) -> &'static str {
     match error {
         TillError::Cancelled => "interrupted",
         TillError::OverBudget { .. } => "budget",
+        // Somebody else has gone on with an operation, who drives the run by now.
+        TillError::TakenOver
+        | TillError::Store(StoreError::StateMoved { .. } | StoreError::TakenOver) => "taken_over",
         TillError::Store(_) => "database",
         TillError::NoPrice { .. } | TillError::PriceMismatch(_) => "unpriced",
-        TillError::TakenOver => "taken_over",
         TillError::Provider(error) => match error.class {
             FailureClass::Credentials => "credentials",
             FailureClass::Funds => "funds",

@@ -201,12 +201,7 @@ impl Floor {
         }
         match &result {
             Ok(report) => tracing::info!(%run, status = report.status, "a run ended"),
-            Err(Stop::Studio(error)) => {
-                tracing::warn!(%run, reason = error.word(), %error, "a run stopped");
-            }
-            Err(Stop::Said(error)) => {
-                tracing::warn!(%run, reason = error.kind().as_str(), %error, "a run stopped");
-            }
+            Err(stop) => tracing::warn!(%run, reason = stop.word(), error = %stop, "a run stopped"),
         }
         self.watch.ended(run, &result);
     }

@@ -4,6 +4,7 @@
 
 mod reuse;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -167,6 +168,25 @@ pub enum Stop {
     Said(Box<Error>),
 }
 
+impl Stop {
+    /// The reason in a word, as the run's row has it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Studio(error) => error.word(),
+            Self::Said(error) => error.kind().as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Studio(error) => error.fmt(formatter),
+            Self::Said(error) => error.fmt(formatter),
+        }
+    }
+}
+
 impl<E: Into<StudioError>> From<E> for Stop {
     fn from(error: E) -> Self {
         Self::Studio(error.into())
@@ -193,18 +213,18 @@ impl Producer {
         let result = stages(self, &mut claim, language, media, consent, orders)
             .instrument(span.clone())
             .await;
-        match &result {
-            Ok(_) => {}
-            Err(Stop::Studio(error)) => spans::failed(&span, error.word()),
-            Err(Stop::Said(error)) => spans::failed(&span, error.kind().as_str()),
+        if let Err(stop) = &result {
+            spans::failed(&span, stop.word());
         }
         let afterwards = afterwards(result.as_ref().err(), orders.try_again_after);
-        let reason = match &result {
-            Ok(_) => None,
-            Err(Stop::Studio(error)) => Some((error.word(), error.stop_message())),
-            // What was not agreed to waits for a yes, and says so.
-            Err(Stop::Said(error)) => Some((error.kind().as_str(), error.to_string())),
-        };
+        let reason = result.as_ref().err().map(|stop| {
+            let message = match stop {
+                Stop::Studio(error) => error.stop_message(),
+                // What was not agreed to waits for a yes, and says so.
+                Stop::Said(error) => error.to_string(),
+            };
+            (stop.word(), message)
+        });
         let reason = reason.as_ref().map(|(word, message)| (*word, message.as_str()));
         let released = self.release(claim, reason, afterwards).await;
         let report = result?;

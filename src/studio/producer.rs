@@ -16,7 +16,7 @@ use crate::clock::{SharedClock, Zone};
 use crate::ids::{ProjectId, RunId, ShotId};
 use crate::ledger::budget::{Period, Scope};
 use crate::ledger::money::Usd;
-use crate::ledger::{Component, Till};
+use crate::ledger::{Component, Till, TillError};
 use crate::memory::Memory;
 use crate::memory::files::{self, Described, ReadFile, Vault, Vision};
 use crate::providers::http::HttpClient;
@@ -31,7 +31,7 @@ use crate::studio::animatic;
 use crate::studio::brief::Brief;
 use crate::studio::claim::Claim;
 use crate::studio::events::Event;
-use crate::studio::film::{ClipInFilm, Cut, Ffmpeg, FilmError, file_name, slug};
+use crate::studio::film::{ClipInFilm, Cut, Ffmpeg, file_name, slug};
 use crate::studio::plan::{Plan, Quote, Tariff};
 use crate::studio::run::{RunOptions, RunReference, RunState};
 use crate::studio::script::Script;
@@ -80,7 +80,7 @@ impl EditSuites {
     async fn take(&self, claim: &Claim) -> Result<OwnedSemaphorePermit, StudioError> {
         tokio::select! {
             biased;
-            () = claim.cancel.cancelled() => Err(FilmError::Cancelled.into()),
+            () = claim.cancel.cancelled() => Err(TillError::Cancelled.into()),
             // The semaphore is never closed.
             suite = Arc::clone(&self.0).acquire_owned() => {
                 suite.map_err(|closed| StudioError::Damaged(closed.to_string()))
@@ -243,7 +243,7 @@ impl Producer {
             user_id: new.user_id.clone(),
             kind: if new.preview { "preview" } else { "film" },
             state: state.as_str(),
-            options: serde_json::to_value(&new.options).unwrap_or_default(),
+            options: row_of(&new.options)?,
             quote: new.quote.map(|quote| (quote.low_usd, quote.high_usd)),
             estimate_usd: new.estimate,
             plan_usd: None,
@@ -279,7 +279,7 @@ impl Producer {
             user_id: project.user_id.clone(),
             kind: "film",
             state: RunState::Planned.as_str(),
-            options: serde_json::to_value(options).unwrap_or_default(),
+            options: row_of(options)?,
             quote: Some((price, price)),
             estimate_usd: None,
             plan_usd: Some(price),
@@ -334,7 +334,7 @@ impl Producer {
 
     /// Keeps what recall found with the run, so that a run that goes on tells the team the same.
     pub async fn keep_options(&self, claim: &Claim) -> Result<(), StudioError> {
-        let options = serde_json::to_value(&claim.options).unwrap_or_default();
+        let options = row_of(&claim.options)?;
         let mut session = self.store.session().await?;
         runs::set_options(&mut session, claim.fence(), &options).await?;
         session.close().await;
@@ -412,7 +412,7 @@ impl Producer {
                 }
             }
             let purpose = claim.purpose(Component::Embedding);
-            self.memory.embed_file(&purpose, *file, &claim.cancel).await?;
+            self.memory_of(claim).embed_file(&purpose, *file, &claim.cancel).await?;
         }
         Ok(())
     }
@@ -492,13 +492,14 @@ impl Producer {
         let (storyboard, aspect, destination) =
             (storyboard.clone(), claim.aspect, film_path(claim));
         let (events, shots) = (claim.events().clone(), storyboard.shots.len());
+        let cancel = claim.cancel.clone();
         let suite = self.suites.take(claim).await?;
         let drawing = tokio::task::spawn_blocking(move || {
             let _suite = suite;
             let mut progress = |percent: u8, _shot: u32| {
                 let _ = events.send(Event::Film { percent });
             };
-            animatic::render(&storyboard, aspect, &destination, &mut progress)
+            animatic::render(&storyboard, aspect, &destination, &cancel, &mut progress)
         });
         let drawn = drawing.await.map_err(|error| StudioError::Damaged(error.to_string()))??;
         if !drawn.unknown_characters.is_empty() {
@@ -525,11 +526,17 @@ impl Producer {
         Ok(())
     }
 
+    /// The memory that a run's work goes into. A preview that the built-in writer writes pays nobody.
+    fn memory_of(&self, claim: &Claim) -> Memory {
+        let is_free = claim.run.kind == "preview" && claim.options.language_model.is_none();
+        if is_free { self.memory.for_nothing() } else { self.memory.clone() }
+    }
+
     /// Makes the project findable. What cannot be embedded now is still found by its words, so
     /// trouble here is told and does not spoil the film.
     pub async fn remember(&self, claim: &Claim) {
         let trouble = match self
-            .memory
+            .memory_of(claim)
             .remember(&claim.purpose(Component::Embedding), claim.project.id)
             .await
         {
@@ -549,6 +556,11 @@ impl Producer {
             claim.tell(Event::Note { message: format!("nothing was learnt from it: {error}") });
         }
     }
+}
+
+/// A run's options as its row has them. A path that is not UTF-8 cannot be kept.
+fn row_of(options: &RunOptions) -> Result<Value, StudioError> {
+    serde_json::to_value(options).map_err(|error| StudioError::Damaged(error.to_string()))
 }
 
 /// Sets a cap of a run.

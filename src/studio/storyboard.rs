@@ -95,14 +95,15 @@ impl Storyboard {
             shot.number = number;
         }
         let (length, asked) = (self.duration_seconds(), brief.duration_seconds);
-        if length == asked || length <= Decimal::ZERO {
+        let longest = Decimal::from(longest_shot_seconds);
+        let bounds = SHORTEST_SHOT_SECONDS..=longest.max(SHORTEST_SHOT_SECONDS);
+        let is_within = self.shots.iter().all(|shot| bounds.contains(&shot.duration_seconds));
+        if (length == asked && is_within) || length <= Decimal::ZERO {
             return self;
         }
-        let longest = Decimal::from(longest_shot_seconds);
         for shot in &mut self.shots {
             let share = (shot.duration_seconds * asked / length).round_dp(1);
-            shot.duration_seconds =
-                share.clamp(SHORTEST_SHOT_SECONDS, longest.max(SHORTEST_SHOT_SECONDS));
+            shot.duration_seconds = share.clamp(*bounds.start(), *bounds.end());
         }
         // What rounding and the bounds left over goes to the shots that have room, last to first.
         let mut rest = asked - self.duration_seconds();
@@ -287,6 +288,14 @@ mod tests {
         }
         assert!(check(&["notes.md"]).unwrap_err().contains("can be named: Logo.png, cup.jpg"));
         assert!(check(&["shot 1", "cup.jpg"]).unwrap_err().contains("names 2 references"));
+    }
+
+    #[test]
+    fn a_right_sum_does_not_excuse_a_shot_that_is_too_long() {
+        let brief = brief(dec!(32.5), 5);
+        let lengths = [dec!(10.1), dec!(5.4), dec!(6.6), dec!(2.1), dec!(8.3)];
+        let fitted = storyboard(&lengths).fitted(&brief, 10);
+        assert_eq!(fitted.check(&brief, 10), Ok(()));
     }
 
     proptest! {

@@ -209,7 +209,7 @@ async fn how_the_prompt_cache_did() {
         assert_eq!(of_all["reasons"][0]["reason"], "hit");
         assert_eq!(hits(&of_all), hits(&of_videos), "{since}");
     }
-    for (least, code) in [("70%", 10), ("60%", 0)] {
+    for (least, code) in [("80%", 10), ("60%", 0)] {
         let words = ["costs", "--cache", "--since", "2026-11-01", "--min-cache-hit", least];
         assert_eq!(sandbox.aida(&words).code, code, "{least}");
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{BatchArgs, Checked};
 use crate::cli::tables::{self, Column, Grid};
 use crate::commands::Context;
+use crate::commands::failures::kind_of_stop;
 use crate::error::{Error, Kind};
 use crate::ids::{BatchId, ProjectId, RunId};
 use crate::ledger::money::Usd;
@@ -168,7 +169,7 @@ fn said(batch: &Batch, lines: &[Line]) -> Result<(), Error> {
     let kind = |line: &Line| match line.status {
         "done" | "planned" => None,
         "partial" => Some(Kind::Partial),
-        _ => Some(kind_of(line.stopped_by.as_deref().unwrap_or_default())),
+        _ => Some(kind_of_stop(line.stopped_by.as_deref().unwrap_or_default())),
     };
     let kinds: Vec<_> = lines.iter().filter_map(kind).collect();
     let Some(gravest) = kinds.iter().max_by_key(|kind| kind.gravity()) else { return Ok(()) };
@@ -178,21 +179,6 @@ fn said(batch: &Batch, lines: &[Line]) -> Result<(), Error> {
         .hint("`aida why RUN` tells what stopped one")
         .hint(format!("go on with what can go on: aida batch --resume {id} --yes"))
         .reported())
-}
-
-/// The kind of trouble that the word in a run's row stands for.
-fn kind_of(stopped_by: &str) -> Kind {
-    match stopped_by {
-        "budget" => Kind::Budget,
-        "needs_yes" => Kind::NeedsYes,
-        "unknown_money" | "money_unknown" => Kind::MoneyUnknown,
-        "credentials" | "unpriced" | "settings" => Kind::Settings,
-        "database" => Kind::Database,
-        "usage" => Kind::Usage,
-        "taken_over" => Kind::Locked,
-        "damaged" | "internal" => Kind::Internal,
-        _ => Kind::Provider,
-    }
 }
 
 /// What the rows would cost, for `--dry-run`.

@@ -188,7 +188,36 @@ fn texts(name: &str, value: &Value) -> Result<Vec<String>, (String, Option<Strin
     }
 }
 
+/// Where quotation marks are not what CSV makes of them: the line, and what is wrong there. A lenient reader
+/// would take all rows to the end of the file for one brief.
+fn misquoted(text: &str) -> Option<(u32, &'static str)> {
+    let (mut line, mut opened) = (1, 1);
+    let (mut begins, mut is_quoted, mut was_quoted) = (true, false, false);
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        line += u32::from(character == '\n');
+        match character {
+            '"' if is_quoted => {
+                is_quoted = characters.next_if_eq(&'"').is_some();
+                was_quoted = !is_quoted;
+            }
+            _ if is_quoted => {}
+            '"' if begins => (begins, is_quoted, opened) = (false, true, line),
+            ',' | '\n' | '\r' => (begins, was_quoted) = (true, false),
+            _ if was_quoted && !character.is_whitespace() => {
+                return Some((line, "there is text after the closing quotation mark of a cell"));
+            }
+            _ => begins = false,
+        }
+    }
+    is_quoted.then_some((opened, "a quotation mark opens a cell, and none closes it"))
+}
+
 fn comma_separated(text: &str, folder: &Path) -> Result<Briefs, Error> {
+    if let Some((line, problem)) = misquoted(text) {
+        return Err(Error::usage(format!("line {line}: {problem}"))
+            .hint("a quotation mark inside of a quoted text is written twice"));
+    }
     let mut reader =
         csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
     let unreadable = |error: csv::Error| {
@@ -372,6 +401,15 @@ mod tests {
             }
             assert!(column(name).is_ok(), "no column for {name}");
         }
+    }
+
+    #[test]
+    fn quotation_marks_that_do_not_fit_are_named_by_their_line() {
+        let misquoted = |rows: &str| misquoted(&format!("brief,duration\n{rows}"));
+        assert_eq!(misquoted("\"bread, \"\"slowly\"\"\",5\n5\" pans,10\n\"\",\"\"\n"), None);
+        assert_eq!(misquoted("tea,5\n\"two\nlines\" ,5\r\n"), None);
+        assert_eq!(misquoted("tea,5\n\"never closed,5\nfilm,10\nfilm,10\n").unwrap().0, 3);
+        assert_eq!(misquoted("tea,5\n\"two\nlines\" and more,5\n").unwrap().0, 4);
     }
 
     #[test]

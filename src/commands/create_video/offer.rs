@@ -92,7 +92,7 @@ impl Offer {
             (image.provider(), basis.images),
             (video.provider(), basis.clips),
         ];
-        let estimate = Estimate::new(reduced.basis(words_cap), &past);
+        let estimate = Estimate::new(reduced.basis(words_cap), &past).at_most(quote.high_usd);
         Ok(Self { quote, estimate, shares, reuse })
     }
 

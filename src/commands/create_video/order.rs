@@ -94,6 +94,12 @@ impl Order {
         self
     }
 
+    /// What a yes to it agrees to, USD: nothing of a preview, which is free, and of a plan the words alone.
+    pub(crate) fn agreed_usd(&self) -> Option<Usd> {
+        let buys_media = !self.arguments.preview && !self.arguments.plan;
+        buys_media.then_some(self.offer.quote.high_usd)
+    }
+
     /// Who may be paid how much of it, USD.
     pub(crate) fn shares(&self) -> Vec<(Provider, Usd)> {
         if self.arguments.preview {

@@ -222,12 +222,7 @@ impl Till {
                 self.close_as_charged(operation, &format!("{user} says that it was charged")).await
             }
             Decision::Adopt(request_id) => {
-                let job = Job {
-                    request_id: request_id.clone(),
-                    status_url: None,
-                    response_url: None,
-                    cancel_url: None,
-                };
+                let job = Job::named(request_id);
                 self.accepted(operation.id, &job).await?;
                 Ok(OperationState::Submitted)
             }

@@ -87,12 +87,7 @@ impl KieAccount {
         ["taskId", "recordId"]
             .iter()
             .find_map(|name| data[*name].as_str().filter(|id| !id.is_empty()))
-            .map(|id| Job {
-                request_id: id.to_owned(),
-                status_url: None,
-                response_url: None,
-                cancel_url: None,
-            })
+            .map(Job::named)
             .ok_or_else(|| self.caller.malformed(Stakes::Paid, &reply, "the id of a task"))
     }
 

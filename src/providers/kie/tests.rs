@@ -26,8 +26,7 @@ fn picture(references: &[&str]) -> ImageRequest {
 }
 
 fn job() -> Job {
-    let request_id = "task 1".to_owned();
-    Job { request_id, status_url: None, response_url: None, cancel_url: None }
+    Job::named("task 1")
 }
 
 async fn answering(response: ResponseTemplate) -> MockServer {

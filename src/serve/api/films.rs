@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
 use axum::http::header::{IF_RANGE, RANGE};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tower::ServiceExt as _;
 use tower_http::services::ServeFile;
@@ -83,14 +83,67 @@ pub(super) async fn of_project(
 
 async fn film(path: Option<String>, mut request: Request) -> Result<Response, Problem> {
     let path = path.ok_or_else(|| Problem::missing("the film is not there yet"))?;
+    let moved = || Problem::missing("the film was moved, or lies on another host");
+    let film = tokio::fs::metadata(&path).await.map_err(|_| moved())?;
+    if !film.is_file() {
+        return Err(moved());
+    }
+    let wanted = request.headers_mut().remove(RANGE);
     // A part is only wanted of the very film that the caller has the rest of: it gets the whole.
-    if request.headers().contains_key(IF_RANGE) {
-        request.headers_mut().remove(RANGE);
+    if request.method() == Method::GET
+        && !request.headers().contains_key(IF_RANGE)
+        && let Some(range) = wanted.and_then(|range| single_range(range.to_str().ok()?, film.len()))
+    {
+        request.headers_mut().insert(RANGE, range);
     }
     let answer = ServeFile::new(path).oneshot(request).await;
     let answer = answer.map_err(|_| Problem::internal())?.into_response();
     if answer.status() == StatusCode::NOT_FOUND {
-        return Err(Problem::missing("the film was moved, or lies on another host"));
+        return Err(moved());
     }
     Ok(answer)
+}
+
+/// The range of bytes that a header asks for (RFC 9110, section 14), as the file service takes it; none where
+/// the header is to be ignored: another unit, several ranges, or no range at all.
+fn single_range(header: &str, bytes: u64) -> Option<HeaderValue> {
+    let (unit, range) = header.split_once('=')?;
+    let (first, last) = range.trim().split_once('-')?;
+    let number = |digits: &str| digits.parse::<u64>().ok();
+    let range = match (unit.trim().eq_ignore_ascii_case("bytes"), first, last) {
+        (false, ..) | (_, "", "") => return None,
+        // The last so many, which may be more than there are.
+        (true, "", last) if number(last)? >= bytes => "bytes=0-".to_owned(),
+        (true, "", last) => format!("bytes=-{}", number(last)?),
+        (true, first, "") => format!("bytes={}-", number(first)?),
+        (true, first, last) if number(first)? <= number(last)? => format!("bytes={first}-{last}"),
+        _ => return None,
+    };
+    HeaderValue::from_str(&range).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_one_of_bytes_or_is_ignored() {
+        for (asked, given) in [
+            ("bytes=0-99", Some("bytes=0-99")),
+            ("Bytes=5-", Some("bytes=5-")),
+            ("bytes=-10", Some("bytes=-10")),
+            ("bytes=-3000", Some("bytes=0-")),
+            ("bytes=2000-", Some("bytes=2000-")),
+            ("items=0-1", None),
+            ("bytes=0-1,5-6", None),
+            ("bytes=a-b", None),
+            ("bytes=7-3", None),
+            ("bytes=-", None),
+            ("bytes", None),
+        ] {
+            let range = single_range(asked, 1_000);
+            let range = range.as_ref().map(|range| range.to_str().unwrap());
+            assert_eq!(range, given, "{asked}");
+        }
+    }
 }

@@ -29,6 +29,7 @@ const CACHE_DAYS: i64 = 30;
     responses(
         (status = 200, description = "Films can be made, or nothing is known yet", body = HealthView),
         (status = 503, description = "Something that films need does not work", body = HealthView),
+        (status = 403, description = "It is called as another host, without a token", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn health(State(house): State<Arc<House>>, request: Request) -> Response {
@@ -70,9 +71,7 @@ pub(super) async fn health(State(house): State<Arc<House>>, request: Request) ->
     security(("token" = [])),
     responses(
         (status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text"),
-        (status = 401, description = "A token is needed", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token is one user's", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn metrics(

@@ -26,6 +26,9 @@ use crate::store::campaigns::{self, CampaignName, checked_description};
 use crate::store::projects::Project;
 use crate::store::{StoreError, feedback, projects, runs, taste};
 
+/// The most characters of a query.
+const LONGEST_QUERY: usize = 1_000;
+
 /// A user's videos, newest first.
 #[utoipa::path(
     get,
@@ -97,7 +100,7 @@ pub(super) struct SearchQuery {
     #[param(rename = "userId")]
     _user_id: Option<String>,
     /// In words, or in quotation marks exactly.
-    #[param(min_length = 1, max_length = 1000)]
+    #[param(min_length = 1, max_length = 1_000)]
     q: String,
     /// The most hits, 1 to 100.
     #[param(minimum = 1, maximum = 100)]
@@ -127,6 +130,9 @@ pub(super) async fn search(
     let limit = query.limit.unwrap_or(10);
     if query.q.chars().any(char::is_control) {
         return Err(Problem::invalid("q holds control characters"));
+    }
+    if query.q.chars().count() > LONGEST_QUERY {
+        return Err(Problem::invalid(format!("q has at most {LONGEST_QUERY} characters")));
     }
     if query.q.trim().is_empty() {
         return Err(Problem::invalid("q says what to look for"));
@@ -206,7 +212,7 @@ pub(super) async fn create_campaign(
     body: Result<Json<NewCampaign>, JsonRejection>,
 ) -> Result<(StatusCode, Json<CampaignDetails>), Problem> {
     let Json(asked) = body?;
-    let user = caller.user(asked.user_id.as_deref())?;
+    let user = caller.user_of_body(asked.user_id.as_deref(), &house)?;
     let name: CampaignName =
         asked.name.parse().map_err(|problem| Problem::invalid(format!("name: {problem}")))?;
     let description = asked.description.unwrap_or_default();
@@ -310,7 +316,7 @@ pub(super) async fn give_feedback(
 ) -> Result<(StatusCode, Json<FeedbackList>), Problem> {
     let Path(id) = path?;
     let Json(said) = body?;
-    let user = caller.user(said.user_id.as_deref())?;
+    let user = caller.user_of_body(said.user_id.as_deref(), &house)?;
     let project = project_of(&house, &user, &id).await?;
     let note = checked_note(said.note.as_deref())?;
     if said.rating.is_none() && note.is_empty() {

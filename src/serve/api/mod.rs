@@ -12,13 +12,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequest, MatchedPath, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::de::DeserializeOwned;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::limit::RequestBodyLimitLayer;
@@ -36,6 +37,20 @@ const MOST_BODY_BYTES: usize = 256 * 1024;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// How long an answer may take, but for events, films, and those who said that they wait.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What a body says that is there in time, for routes that may be answered late.
+struct InTime<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for InTime<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match tokio::time::timeout(DEADLINE, Json::<T>::from_request(request, state)).await {
+            Ok(body) => Ok(Self(body?.0)),
+            Err(_) => Err(Problem::of_status(StatusCode::REQUEST_TIMEOUT)),
+        }
+    }
+}
 
 /// All routes with their bounds.
 pub(super) fn router(house: &Arc<House>) -> Router {

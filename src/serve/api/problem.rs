@@ -38,11 +38,16 @@ impl IntoResponses for Problem {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         let schema = Ref::from_schema_name(Self::name());
         let content = ContentBuilder::new().schema(Some(schema)).build();
-        let described = ResponseBuilder::new()
-            .description("What is wrong with the request")
-            .content("application/problem+json", content)
-            .build();
-        BTreeMap::from([("4XX".to_owned(), described.into())])
+        let described = |what: &str| {
+            ResponseBuilder::new()
+                .description(what)
+                .content("application/problem+json", content.clone())
+                .build()
+        };
+        BTreeMap::from([
+            ("4XX".to_owned(), described("What is wrong with the request").into()),
+            ("5XX".to_owned(), described("The database is away, or a fault in aida").into()),
+        ])
     }
 }
 
@@ -87,6 +92,11 @@ impl Problem {
     pub(crate) fn too_many(detail: impl Into<String>, seconds: u64) -> Self {
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", detail);
         Self { retry_after: Some(seconds), ..problem }
+    }
+
+    /// One caller asks too often.
+    pub(crate) fn too_fast() -> Self {
+        Self::too_many("too many requests; ask more slowly", 60)
     }
 
     /// What a status alone says.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest as _, Path, Query, Request, State};
 use axum::http::header::{CONTENT_LENGTH, HeaderName, LOCATION, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 
 use super::super::caller::Caller;
 use super::super::views::{Accepted, CreateVideo, Resume, RunView, Runs};
-use super::{House, Problem};
+use super::{House, InTime, Problem};
 use crate::cli::settings::Override;
 use crate::commands::create_video::{CreateVideoArgs, Order};
 use crate::ids::RunId;
@@ -52,19 +52,22 @@ const LONGEST_REQUEST_KEY: usize = 200;
     responses(
         (status = 200, description = "It has come to its end", body = Accepted),
         (status = 202, description = "It is queued", body = Accepted),
-        (status = "4XX", description = "What is wrong with the request; 402: it costs too much, 429: the queue is full", body = Problem, content_type = "application/problem+json"),
+        (status = 402, description = "It costs too much", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "The queue is full, or too many wait already; nothing was begun", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn create(
     State(house): State<Arc<House>>,
     caller: Caller,
     headers: HeaderMap,
-    body: Result<Json<CreateVideo>, JsonRejection>,
+    InTime(asked): InTime<CreateVideo>,
 ) -> Result<Response, Problem> {
-    let Json(asked) = body?;
-    let user = caller.user(asked.user_id.as_deref())?;
+    let user = caller.user_of_body(asked.user_id.as_deref(), &house)?;
     let request_key = request_key(&headers)?;
     let patience = wait_of(&headers)?;
+    // Whoever cannot wait here is told so before anything is begun.
+    let place = patience.map(|_| house.place_to_follow(&user)).transpose()?;
     let began = Instant::now();
     let (run, repeated) = match known(&house, &user, request_key).await? {
         Some(run) => (run, true),
@@ -73,7 +76,6 @@ pub(super) async fn create(
     house.bell.notify_one();
     let mut view = view_of(&house, run).await?;
     if let Some(patience) = patience {
-        let _place = house.place_to_follow()?;
         while !view.has_ended() && began.elapsed() < patience {
             let next = (began + patience).min(Instant::now() + GLANCE);
             tokio::select! {
@@ -83,6 +85,7 @@ pub(super) async fn create(
             view = view_of(&house, run).await?;
         }
     }
+    drop(place);
     let status = if view.has_ended() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let location = view.status_url.clone();
     let mut answer =
@@ -360,7 +363,8 @@ pub(super) async fn cancel(
     security(("token" = [])),
     responses(
         (status = 202, description = "It is queued", body = RunView),
-        (status = "4XX", description = "What is wrong with the request; 429: the queue is full", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "The queue is full", body = Problem, content_type = "application/problem+json"),
+        Problem,
     )
 )]
 pub(super) async fn resume(
@@ -371,7 +375,7 @@ pub(super) async fn resume(
 ) -> Result<(StatusCode, Json<RunView>), Problem> {
     let Path(id) = path?;
     let said = resume_of(request).await?;
-    let user = caller.user(said.user_id.as_deref())?;
+    let user = caller.user_of_body(said.user_id.as_deref(), &house)?;
     let asked = said.budget_usd.as_deref().map(dollars).transpose()?;
     let run = run_of(&house, &user, &id).await?;
     let is_media = run.kind == "film";

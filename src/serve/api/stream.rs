@@ -11,9 +11,9 @@ use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::caller::Caller;
+use super::super::followers::Place;
 use super::super::views::RunView;
 use super::runs::{run_of, view_in};
 use super::{House, Problem};
@@ -53,8 +53,9 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, Problem> {
     let Path(id) = path?;
-    let run = run_of(&house, &caller.user(None)?, &id).await?;
-    let place = house.place_to_follow()?;
+    let user = caller.user(None)?;
+    let run = run_of(&house, &user, &id).await?;
+    let place = house.place_to_follow(&user)?;
     let heard = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let heard = heard.and_then(|value| value.parse().ok()).unwrap_or_default();
     let follower = Follower {
@@ -85,7 +86,7 @@ struct Follower {
     /// How often it could not be read, one after the other.
     troubles: u32,
     is_over: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Follower {

@@ -16,11 +16,9 @@ pub async fn width(
     now: Timestamp,
 ) -> Result<usize, StoreError> {
     let width: i32 = sqlx::query_scalar(
-        "WITH kept AS (
-             INSERT INTO embedding_models (model, width, created_at) VALUES ($1, $2, $3)
-             ON CONFLICT (model) DO NOTHING RETURNING width
-         )
-         SELECT width FROM kept UNION ALL SELECT width FROM embedding_models WHERE model = $1 LIMIT 1",
+        // Whoever is quicker decides: to update nothing is to see what it has just written.
+        "INSERT INTO embedding_models (model, width, created_at) VALUES ($1, $2, $3)
+         ON CONFLICT (model) DO UPDATE SET width = embedding_models.width RETURNING width",
     )
     .bind(model)
     .bind(i32::try_from(answered).unwrap_or(i32::MAX))

@@ -16,6 +16,7 @@ use openh264::encoder::{
     RateControlMode, VuiConfig,
 };
 use openh264::formats::YUVSlices;
+use tokio_util::sync::CancellationToken;
 
 use super::canvas::Canvas;
 use super::card::{FilmOfCards, Prepared};
@@ -49,6 +50,7 @@ enum Report {
 /// Encodes the whole film and returns the MP4.
 pub(super) fn encode(
     film: &FilmOfCards,
+    cancel: &CancellationToken,
     on_progress: &mut dyn FnMut(u8, u32),
 ) -> Result<Vec<u8>, AnimaticError> {
     let pieces = pieces(film.pictures_of_cards());
@@ -62,7 +64,7 @@ pub(super) fn encode(
             scope.spawn(move || work(film, pieces, next, is_over, &reports));
         }
         drop(reports);
-        let result = collect(film, pieces.len(), inbox, on_progress);
+        let result = collect(film, pieces.len(), inbox, cancel, on_progress);
         is_over.store(true, Ordering::Relaxed);
         result
     })
@@ -164,6 +166,7 @@ fn collect(
     film: &FilmOfCards,
     pieces: usize,
     inbox: mpsc::Receiver<Report>,
+    cancel: &CancellationToken,
     on_progress: &mut dyn FnMut(u8, u32),
 ) -> Result<Vec<u8>, AnimaticError> {
     let side = |side: usize| u32::try_from(side).unwrap_or(0);
@@ -185,6 +188,9 @@ fn collect(
     let mut waiting = BTreeMap::new();
     let mut next_piece = 0;
     for report in inbox {
+        if cancel.is_cancelled() {
+            return Err(AnimaticError::Cancelled);
+        }
         match report {
             Report::Picture(card) => {
                 painted += 1;

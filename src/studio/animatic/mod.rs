@@ -21,6 +21,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rust_decimal::Decimal;
+use tokio_util::sync::CancellationToken;
 
 use crate::studio::brief::Aspect;
 use crate::studio::storyboard::Storyboard;
@@ -58,6 +59,9 @@ pub enum AnimaticError {
     /// The encoder or the container writer gave up.
     #[error("the preview cannot be encoded: {0}")]
     Encoder(String),
+    /// The caller ended it.
+    #[error("the preview was cancelled")]
+    Cancelled,
     /// The disk is full.
     #[error("no space is left on the disk of {}", path.display())]
     DiskFull {
@@ -79,15 +83,16 @@ pub enum AnimaticError {
 /// shot that was worked on.
 ///
 /// The file appears at `destination`, or at the next free name, when it is whole; until then
-/// nothing is written.
+/// nothing is written. When `cancel` says so it ends within a picture.
 #[cfg(feature = "render")]
 pub fn render(
     storyboard: &Storyboard,
     aspect: Aspect,
     destination: &Path,
+    cancel: &CancellationToken,
     on_progress: &mut dyn FnMut(u8, u32),
 ) -> Result<Rendered, AnimaticError> {
-    render_at(SHORT_SIDE, storyboard, aspect, destination, on_progress)
+    render_at(SHORT_SIDE, storyboard, aspect, destination, cancel, on_progress)
 }
 
 /// Renders the storyboard as a preview film. This build cannot.
@@ -96,6 +101,7 @@ pub fn render(
     _storyboard: &Storyboard,
     _aspect: Aspect,
     _destination: &Path,
+    _cancel: &CancellationToken,
     _on_progress: &mut dyn FnMut(u8, u32),
 ) -> Result<Rendered, AnimaticError> {
     Err(AnimaticError::NotBuilt)
@@ -107,6 +113,7 @@ fn render_at(
     storyboard: &Storyboard,
     aspect: Aspect,
     destination: &Path,
+    cancel: &CancellationToken,
     on_progress: &mut dyn FnMut(u8, u32),
 ) -> Result<Rendered, AnimaticError> {
     use crate::studio::film;
@@ -124,7 +131,7 @@ fn render_at(
         std::fs::create_dir_all(folder).map_err(file)?;
     }
     on_progress(0, 1);
-    let encoded = encode::encode(&film, on_progress)?;
+    let encoded = encode::encode(&film, cancel, on_progress)?;
     let temporary = film::temporary_beside(&film::free_path(destination));
     let path = std::fs::write(&temporary, encoded)
         .and_then(|()| film::publish(&temporary, destination))
@@ -180,12 +187,31 @@ mod tests {
 
     fn render_small(storyboard: &Storyboard, aspect: Aspect, path: &Path) -> Rendered {
         let mut percents = Vec::new();
-        let rendered = render_at(128, storyboard, aspect, path, &mut |percent, shot| {
+        let never = CancellationToken::new();
+        let rendered = render_at(128, storyboard, aspect, path, &never, &mut |percent, shot| {
             assert!((1..=storyboard.shots.len() as u64).contains(&u64::from(shot)));
             percents.push(percent);
         });
         assert!(percents.is_sorted() && percents.last() == Some(&100), "{percents:?}");
         rendered.unwrap()
+    }
+
+    #[test]
+    fn a_preview_that_is_cancelled_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, cancel) = (folder.path().join("film.mp4"), CancellationToken::new());
+        let mut seen = 0;
+        let storyboard = storyboard(&[50, 50]);
+        let result =
+            render_at(128, &storyboard, Aspect::Portrait9x16, &path, &cancel, &mut |percent, _| {
+                seen = percent;
+                if percent >= 10 {
+                    cancel.cancel();
+                }
+            });
+        assert!(matches!(result, Err(AnimaticError::Cancelled)), "{result:?}");
+        assert!(seen < 50, "{seen}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]
@@ -219,9 +245,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "").unwrap();
         let path = folder.path().join("file/tea.mp4");
-        let error = render(&storyboard(&[5]), Aspect::Square, &path, &mut |_, _| ()).unwrap_err();
+        let never = CancellationToken::new();
+        let error =
+            render(&storyboard(&[5]), Aspect::Square, &path, &never, &mut |_, _| ()).unwrap_err();
         assert!(matches!(&error, AnimaticError::File { path: named, .. } if *named == path));
-        let empty = render(&storyboard(&[]), Aspect::Square, &path, &mut |_, _| ());
+        let empty = render(&storyboard(&[]), Aspect::Square, &path, &never, &mut |_, _| ());
         assert!(matches!(empty, Err(AnimaticError::Empty)));
     }
 }

@@ -28,6 +28,7 @@ fn run(state: &str, stopped: Option<(&str, &str)>) -> Run {
         queued_at: None,
         batch_id: None,
         created_at: time(),
+        updated_at: time(),
     }
 }
 
