@@ -119,7 +119,8 @@ pub async fn run(arguments: &FeedbackArgs, context: &Context) -> Result<(), Erro
     if context.output.is_json() {
         context.output.json(&report);
     } else if learns {
-        context.output.status(format!("kept for '{}'", report.title));
+        let done = if arguments.remove.is_some() { "removed from" } else { "kept for" };
+        context.output.status(format!("{done} '{}'", report.title));
         if learnt.preferences > 0 {
             context.output.hint("see what was learnt with: aida preferences");
         }
