@@ -130,6 +130,20 @@ fn a_brief_of_bytes() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("UTF-8"));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_variable_of_bytes() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let sandbox = Sandbox::new();
+    for (name, code) in [("AIDA_USER", 8), ("AIDA_CONFIG", 8), ("OF_ANOTHER_PROGRAM", 0)] {
+        let mut command = sandbox.command(&["config", "path"]);
+        let output = command.env(name, OsStr::from_bytes(b"\xff")).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{name}");
+        assert!(code == 0 || String::from_utf8_lossy(&output.stderr).contains(name), "{name}");
+    }
+}
+
 #[test]
 fn scripts_get_the_error_as_json() {
     let shown = Sandbox::new().aida(&["create-video", " ", "--json"]);
