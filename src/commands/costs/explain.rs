@@ -185,7 +185,7 @@ fn page(line: &Line, explained: &Explained, width: u16) -> String {
         let saved = exact(line.reuse_saved_usd);
         say("saved", &format!("{saved} by using a kept take again: today's price of a new one"));
     }
-    if line.wasted && line.charge_id.is_some() {
+    if line.wasted && line.settled_usd.is_some() {
         say("", "it paid for something that was not kept");
     }
     match (explained.agrees, &explained.why) {
