@@ -63,6 +63,7 @@ pub struct ResumeArgs {
 
 /// Goes on with runs, or lists them.
 pub async fn run(arguments: &ResumeArgs, context: &Context) -> Result<(), Error> {
+    check_models(arguments, context)?;
     let user = &context.settings.user;
     let mut session = context.store().await?.session().await?;
     let unfinished = match &arguments.run {
@@ -82,6 +83,17 @@ pub async fn run(arguments: &ResumeArgs, context: &Context) -> Result<(), Error>
         return resume_all(arguments, context, &unfinished).await;
     }
     list(context, &unfinished).await
+}
+
+/// Whether the models that flags name exist, before a run is taken up.
+fn check_models(arguments: &ResumeArgs, context: &Context) -> Result<(), Error> {
+    if let Some(model) = &arguments.image_model {
+        context.image_model_of_flag(model)?;
+    }
+    if let Some(model) = &arguments.video_model {
+        context.video_model_of_flag(model)?;
+    }
+    Ok(())
 }
 
 /// A user's run that was typed: by its own id, or by its project's.
@@ -204,10 +216,10 @@ async fn change_models(
     let former = (media.image.clone(), media.video.clone());
     let options = &mut claim.options;
     if let Some(model) = &arguments.image_model {
-        media.image = context.image_model_named(model)?;
+        media.image = context.image_model_of_flag(model)?;
     }
     if let Some(model) = &arguments.video_model {
-        media.video = context.video_model_named(model)?;
+        media.video = context.video_model_of_flag(model)?;
         cast.clip_lengths = media.video.durations().to_vec();
     }
     if media.image.model() != options.image_model || media.video.model() != options.video_model {

@@ -87,6 +87,10 @@ fn wrong_flags_are_wrong_usage() {
         "create-video food --budget x",
         "create-video food --plan --preview",
         "create-video food --from 23456789",
+        "create-video --from 23456789 --scenes 2",
+        "create-video --from 23456789 --aspect 1:1",
+        "resume --last --video-model nonsense",
+        "retake 23456789 --shot 1 --image-model nonsense",
         "resume --last --all",
         "resume --yes",
         "search",
@@ -101,6 +105,16 @@ fn wrong_flags_are_wrong_usage() {
         assert_eq!(shown.code, 2, "{words:?}: {shown}");
         assert!(shown.stderr.starts_with("error: "), "{words:?}: {shown}");
     }
+}
+
+#[test]
+fn a_model_that_a_flag_names_is_told_by_the_flag() {
+    let sandbox = Sandbox::new();
+    let words = ["resume", "--last", "--video-model", "kling-2.6-prr"];
+    let shown = sandbox.aida(&words);
+    assert_eq!(shown.code, 2, "{shown}");
+    assert!(shown.stderr.starts_with("error: --video-model: there is no model"), "{shown}");
+    assert!(shown.stderr.contains("did you mean 'kling-2.6-pro'?"), "{shown}");
 }
 
 #[test]
