@@ -104,6 +104,12 @@ async fn database(context: &Context) -> Vec<Dependency> {
         _ if store.is_embedded() => {
             Dependency::ok("migrations", format!("{pending} to be applied at the next use"))
         }
+        _ if !facts.seed_tables.is_empty() => Dependency::down(
+            "migrations",
+            Kind::Database,
+            format!("{pending} pending; the database holds the seed service's own tables"),
+        )
+        .advising("aida migrate --adopt"),
         _ => Dependency::down("migrations", Kind::Database, format!("{pending} pending"))
             .advising("aida migrate"),
     };
