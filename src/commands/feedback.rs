@@ -15,6 +15,7 @@ use crate::memory::taste::Learnt;
 use crate::store::feedback::{self, Feedback, LONGEST_NOTE};
 use crate::store::projects::{self, Project};
 use crate::store::{StoreError, taste};
+use crate::studio::storyboard::counted_shots;
 
 /// Arguments of `aida feedback`.
 #[derive(Debug, Clone, Args)]
@@ -168,7 +169,8 @@ async fn shot_of(
     let found = shots.iter().find(|(_, shot)| shot.number == number).map(|(id, _)| *id);
     found.ok_or_else(|| {
         let id = project.id.short();
-        Error::usage(format!("project {id} has {} shots, and no shot {number}", shots.len()))
+        let has = counted_shots(shots.len());
+        Error::usage(format!("project {id} has {has}, and no shot {number}"))
             .hint(format!("aida show {id}"))
     })
 }

@@ -24,7 +24,7 @@ use crate::studio::making::Orders;
 use crate::studio::plan::{Plan, PlannedShot};
 use crate::studio::producer::{Media, Producer, storyboard_of};
 use crate::studio::run::{Retake, RunOptions};
-use crate::studio::storyboard::Shot;
+use crate::studio::storyboard::{Shot, counted_shots};
 
 /// Arguments of `aida retake`.
 #[derive(Debug, Clone, Args)]
@@ -169,8 +169,8 @@ async fn scene(arguments: &RetakeArgs, context: &Context) -> Result<Scene, Error
     let shot = shots.iter().find(|(_, shot)| shot.number == arguments.shot);
     let (shot_id, _) = shot.ok_or_else(|| {
         Error::usage(format!(
-            "project {id} has {} shots, and no shot {}",
-            shots.len(),
+            "project {id} has {}, and no shot {}",
+            counted_shots(shots.len()),
             arguments.shot
         ))
     })?;

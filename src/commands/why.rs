@@ -9,7 +9,6 @@ use crate::cli::settings::Source;
 use crate::cli::tables::wrap;
 use crate::commands::{Context, Service};
 use crate::error::Error;
-use crate::ledger::money::Usd;
 use crate::process::{self, Liveness};
 use crate::providers::Provider;
 use crate::store::reuse::{self, Reuse};
@@ -137,7 +136,6 @@ fn page(run: &Run, diagnosis: &Diagnosis, reused: &[Reuse], width: usize) -> Str
             let _ = writeln!(page, "{name:<8}  {line}");
         }
     };
-    let exact = |amount: Usd| format!("${}", amount.dollars().normalize());
     say("run", &format!("{} ({}, {})", run.id.short(), diagnosis.status, diagnosis.stage));
     say("what", &diagnosis.summary);
     if let Some(trouble) = diagnosis.trouble {
@@ -167,13 +165,13 @@ fn page(run: &Run, diagnosis: &Diagnosis, reused: &[Reuse], width: usize) -> Str
         1 => say("", "1 more went wrong on the way and was made good."),
         number => say("", &format!("{number} more went wrong on the way and were made good.")),
     }
-    let mut money = format!("{} settled", exact(diagnosis.settled_usd));
+    let mut money = format!("{} settled", diagnosis.settled_usd.exact());
     if !diagnosis.kept_usd.is_zero() {
-        let kept = exact(diagnosis.kept_usd);
+        let kept = diagnosis.kept_usd.exact();
         let _ = write!(money, ", {kept} of it for images and clips that are kept");
     }
     if !diagnosis.unknown_usd.is_zero() {
-        let _ = write!(money, "; unknown, up to {}", exact(diagnosis.unknown_usd));
+        let _ = write!(money, "; unknown, up to {}", diagnosis.unknown_usd.exact());
     }
     say("money", &money);
     for (index, reuse) in reused.iter().enumerate() {
@@ -181,7 +179,7 @@ fn page(run: &Run, diagnosis: &Diagnosis, reused: &[Reuse], width: usize) -> Str
         let words = format!(
             "shot {shot}: the {kind} is reused from {}; {} saved",
             reuse.origin(),
-            exact(*saved_usd)
+            saved_usd.exact()
         );
         say(if index == 0 { "reused" } else { "" }, &words);
     }

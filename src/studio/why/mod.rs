@@ -337,13 +337,12 @@ fn failure(line: &Line) -> Failure {
         Some(error) => classify(error),
         None => (Trouble::Network, "it was cut off while it was being sent"),
     };
-    let amount = |amount: Usd| format!("${}", amount.dollars().normalize());
     let money = match (line.operation_state.as_str(), line.settled_usd) {
         ("failed_charged", settled) => {
-            format!("charged {}", amount(settled.unwrap_or(line.reserved_usd)))
+            format!("charged {}", settled.unwrap_or(line.reserved_usd).exact())
         }
         ("failed_not_charged", _) => "not charged".to_owned(),
-        _ => format!("unknown, up to {}", amount(line.reserved_usd)),
+        _ => format!("unknown, up to {}", line.reserved_usd.exact()),
     };
     Failure {
         operation_id: line.operation_id,
