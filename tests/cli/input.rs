@@ -159,6 +159,27 @@ fn a_variable_of_bytes() {
 }
 
 #[test]
+fn scripts_get_wrong_usage_as_json() {
+    let sandbox = Sandbox::new();
+    for words in
+        [&["costs", "--lasst", "3", "--json"][..], &["--json", "create-video"], &["--json"]]
+    {
+        let shown = sandbox.aida(words);
+        let error: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+        assert_eq!((shown.code, &error["error"]["kind"]), (2, &"usage".into()), "{shown}");
+        assert!(
+            error["error"]["message"].as_str().is_some_and(|words| !words.is_empty()),
+            "{shown}"
+        );
+        assert!(error["error"]["hints"][0].is_string(), "{shown}");
+    }
+    let shown = sandbox.aida(&["costs", "--lasst", "3", "--json"]);
+    assert!(shown.stdout.contains("unexpected argument '--lasst' found"), "{shown}");
+    let shown = sandbox.aida(&["costs", "--lasst", "3"]);
+    assert_eq!(shown.stdout, "", "{shown}");
+}
+
+#[test]
 fn scripts_get_the_error_as_json() {
     let shown = Sandbox::new().aida(&["create-video", " ", "--json"]);
     let error: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();

@@ -262,7 +262,7 @@ mod tests {
             before = board.lines[0].position();
         }
         assert_eq!(before, 100);
-        assert!(board.whole.message().starts_with("1 of 1 shots"), "{}", board.whole.message());
+        assert!(board.whole.message().starts_with("1 of 1 shot"), "{}", board.whole.message());
     }
 
     #[test]
