@@ -170,6 +170,12 @@ async fn files_of_every_kind_are_kept_and_found_in_their_places() {
     let renamed = stage.files(&["add", "brand/tone.md", "--json"]).expect(0).json();
     assert_eq!(added(&renamed, "tone.md")["status"], "renamed");
     assert_eq!(added(&renamed, "tone.md")["former_name"], "voice.md");
+    // A copy of what is still there is no other file, and does not take its name.
+    stage.machine.write("brand/copy.md", "# Tone\nWe whisper.\n\n# Words\nNever say artisanal.\n");
+    let copied = stage.files(&["add", "brand/copy.md", "--json"]).expect(0).json();
+    let tone = added(&copied, "tone.md");
+    assert_eq!(tone["status"], "unchanged");
+    assert!(tone["copy"].as_str().unwrap().ends_with("copy.md"), "{tone}");
 
     // Other bytes under the same path: the new prices are found, and the old ones are not.
     let old = added(&report, "prices.csv")["id"].clone();

@@ -143,6 +143,13 @@ async fn a_shot_is_retaken_for_its_own_price_and_a_kept_take_for_nothing() {
     let spent = async || stage.books().await.map_or(Decimal::ZERO, |(settled, _)| settled);
     let before = spent().await;
 
+    for words in
+        [["--clip", "--image-model", "nano-banana-2"], ["--image", "--video-model", "kling-3-pro"]]
+    {
+        let words = [&["retake", &project, "--shot", "2"][..], &words].concat();
+        let unheard = stage.machine.run(&words).expect(2);
+        assert!(unheard.stderr.contains("does nothing here"), "{}", unheard.stderr);
+    }
     let refused = stage.machine.run(&["retake", &project, "--shot", "2"]).expect(3);
     assert!(refused.stderr.contains("$0.35"), "the price is shown before: {}", refused.stderr);
     let film = stage.machine.run(&["retake", &project, "--shot", "2", "--yes"]).expect(0);

@@ -2,6 +2,7 @@
 //! file under [`crate::commands`].
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::commands::{
     recover::RecoverArgs, resume::ResumeArgs, retake::RetakeArgs, search::SearchArgs,
     show::ShowArgs, why::WhyArgs, work::WorkArgs,
 };
+use crate::error::Error;
 #[cfg(feature = "serve")]
 use crate::serve::ServeArgs;
 
@@ -214,11 +216,35 @@ impl Command {
 }
 
 /// Prints what [`parse`] could not turn into a command: help and the version on standard output
-/// with exit code 0, wrong usage on standard error with exit code 2.
-pub fn explain(unparsed: &clap::Error) -> ExitCode {
+/// with exit code 0, wrong usage on standard error with exit code 2, and with `--json` as an object
+/// on standard output as well.
+pub fn explain(unparsed: &clap::Error, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // A reader that has left is content with what it read.
     let _ = unparsed.print();
+    // Nothing was parsed, so that only the words themselves tell who listens.
+    let mut flags = arguments.into_iter().take_while(|word| word != "--");
+    if unparsed.use_stderr() && flags.any(|word| word == "--json") {
+        let _ = writeln!(std::io::stdout(), "{}", usage_error(unparsed).to_json());
+    }
     ExitCode::from(u8::try_from(unparsed.exit_code()).unwrap_or(2))
+}
+
+/// What is wrong with a command line, as every other error is told: clap's first paragraph, its
+/// tips, and where to read more.
+fn usage_error(unparsed: &clap::Error) -> Error {
+    if unparsed.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Error::usage("a command is missing").hint("`aida --help` lists the commands");
+    }
+    let text = unparsed.to_string();
+    let mut paragraphs = text.split("\n\n");
+    let first = paragraphs.next().unwrap_or_default();
+    let words: Vec<_> = first.trim_start_matches("error: ").split_whitespace().collect();
+    paragraphs
+        .flat_map(str::lines)
+        .map(str::trim)
+        .filter_map(|line| line.strip_prefix("tip: "))
+        .fold(Error::usage(words.join(" ")), |error, tip| error.hint(tip))
+        .hint("`aida COMMAND --help` shows what a command takes")
 }
 
 /// The whole command line, for completions and manual pages.

@@ -1,7 +1,7 @@
 //! What the surrounding process says, handed in as plain data, so that nothing else reads the
 //! process environment and no test has to change it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -12,6 +12,8 @@ use directories::ProjectDirs;
 pub struct Environment {
     /// The environment variables that are valid Unicode.
     pub variables: BTreeMap<String, String>,
+    /// The names of those whose values are not.
+    pub not_text: BTreeSet<String>,
     /// Where this user's settings belong, if the user has a home.
     pub config_dir: Option<PathBuf>,
     /// Where this user's data belong, if the user has a home.
@@ -30,12 +32,21 @@ impl Environment {
     /// The surroundings of this process.
     pub fn of_this_process() -> Self {
         let folders = ProjectDirs::from("", "", "aida");
+        let (mut variables, mut not_text) = (BTreeMap::new(), BTreeSet::new());
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => {
+                    variables.insert(name, value);
+                }
+                Err(_) => {
+                    not_text.insert(name);
+                }
+            }
+        }
         Self {
-            variables: std::env::vars_os()
-                .filter_map(|(name, value)| {
-                    Some((name.into_string().ok()?, value.into_string().ok()?))
-                })
-                .collect(),
+            variables,
+            not_text,
             config_dir: folders.as_ref().map(|folders| folders.config_dir().to_owned()),
             data_dir: folders.as_ref().map(|folders| folders.data_dir().to_owned()),
             executable: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("aida")),

@@ -254,7 +254,7 @@ impl Settings {
                 .because(error)
         })?;
         let settings = Self {
-            user: layers.text("user")?,
+            user: layers.user()?,
             data_dir,
             videos_dir: layers.path("videos_dir")?,
             ffmpeg: layers.path("ffmpeg")?,
@@ -419,6 +419,35 @@ mod tests {
         };
         let error = Settings::resolve(&flags, &environment(&[])).unwrap_err();
         assert_eq!(error.kind().exit_code(), 2);
+    }
+
+    #[test]
+    fn somebody_has_to_own_what_is_written() {
+        for value in ["", " \t"] {
+            let overrides =
+                vec![Override { name: "user", flag: "--user", value: value.to_owned() }];
+            let flags = Flags { overrides, ..Flags::default() };
+            let error = Settings::resolve(&flags, &environment(&[])).unwrap_err();
+            assert_eq!(error.to_string(), "--user is empty");
+            assert_eq!(error.kind().exit_code(), 2);
+        }
+        let (_folder, flags) = with_file("user = \" \"");
+        let error = Settings::resolve(&flags, &environment(&[])).unwrap_err();
+        assert_eq!(error.kind().exit_code(), 8);
+    }
+
+    #[test]
+    fn a_variable_that_is_no_text_is_refused_unless_something_stronger_is_heard() {
+        let mut surroundings = environment(&[]);
+        surroundings.not_text = ["AIDA_USER", "OF_ANOTHER_PROGRAM"].map(str::to_owned).into();
+        let error = Settings::resolve(&Flags::default(), &surroundings).unwrap_err();
+        assert_eq!(error.kind().exit_code(), 8);
+        assert!(error.to_string().contains("AIDA_USER"), "{error}");
+        let overrides = vec![Override { name: "user", flag: "--user", value: "ada".to_owned() }];
+        let flags = Flags { overrides, ..Flags::default() };
+        assert!(Settings::resolve(&flags, &surroundings).is_ok());
+        surroundings.not_text = ["AIDA_CONFIG".to_owned()].into();
+        assert!(Settings::resolve(&flags, &surroundings).is_err());
     }
 
     #[test]

@@ -32,6 +32,7 @@ use crate::studio::events::Event;
 use crate::studio::floor::{Floor, JOBS, Until, Watch};
 use crate::studio::making::{Stop, VideoReport};
 use crate::studio::plan::Quote;
+use crate::studio::storyboard::counted_shots;
 use admission::Demand;
 use rows::{Briefs, Problem, Row};
 
@@ -439,7 +440,10 @@ impl Watch for Watcher {
                 let film = film.unwrap_or_else(|| "the storyboard is kept".to_owned());
                 Ok(match report.failed_shots.len() {
                     0 => format!("{seconds} s, {settled}: {film}"),
-                    missing => format!("{seconds} s, {settled}, {missing} shots missing: {film}"),
+                    missing => {
+                        let missing = counted_shots(missing);
+                        format!("{seconds} s, {settled}, {missing} missing: {film}")
+                    }
                 })
             }
             Err(stop) => Err(stop.to_string()),

@@ -201,18 +201,28 @@ impl Context {
     /// Gets a yes to `question`: from `--yes`, or from the person at the terminal. Without
     /// either the error is of kind [`Kind::NeedsYes`], exit code 3.
     pub async fn need_yes(&self, yes: bool, question: &str) -> Result<(), Error> {
+        self.need_yes_or(yes, question, "nothing further was spent").await
+    }
+
+    /// The same, with what has not happened where there is no yes.
+    pub async fn need_yes_or(
+        &self,
+        yes: bool,
+        question: &str,
+        otherwise: &str,
+    ) -> Result<(), Error> {
         if yes {
             return Ok(());
         }
         if !self.output.can_prompt() {
             return Err(Error::new(Kind::NeedsYes, "this needs a yes, and nobody can be asked")
                 .because(format!("unanswered: {question}"))
-                .hint("add --yes to answer it beforehand; nothing further was spent"));
+                .hint(format!("add --yes to answer it beforehand; {otherwise}")));
         }
         if self.output.confirm(question, &self.cancel).await? {
             Ok(())
         } else {
-            Err(Error::new(Kind::NeedsYes, "not agreed to; nothing further was spent"))
+            Err(Error::new(Kind::NeedsYes, format!("not agreed to; {otherwise}")))
         }
     }
 }

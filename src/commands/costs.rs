@@ -276,13 +276,14 @@ pub(crate) fn stretch(
     let begins = read("--since", since, period::since)?;
     let ends = read("--until", until, period::until)?;
     if let (Some(begins), Some(ends)) = (begins, ends)
-        && begins > ends
+        && begins >= ends
     {
-        return Err(Error::usage(format!(
-            "--since {} lies after --until {}",
-            since.unwrap_or_default(),
-            until.unwrap_or_default()
-        )));
+        let (since, until) = (since.unwrap_or_default(), until.unwrap_or_default());
+        return Err(Error::usage(if begins > ends {
+            format!("--since {since} lies after --until {until}")
+        } else {
+            format!("there is no time from --since {since} to --until {until}")
+        }));
     }
     Ok((begins, ends))
 }

@@ -55,13 +55,14 @@ pub struct CreateVideoArgs {
     #[arg(long, value_name = "NAME")]
     pub campaign: Option<String>,
     /// Length of the film in seconds, 1 to 600 [default: 30]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "from")]
     pub duration: Option<String>,
     /// Number of shots, 1 to 60 [default: one for each 5 s]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SHOTS)))]
+    #[arg(long, value_name = "N", conflicts_with = "from",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SHOTS)))]
     pub scenes: Option<u32>,
     /// Shape of the picture, such as 9:16, 16:9 or 1:1 [default: 9:16]
-    #[arg(long, value_name = "W:H")]
+    #[arg(long, value_name = "W:H", conflicts_with = "from")]
     pub aspect: Option<String>,
     /// Model that draws the keyframes [default: midjourney-7-fast]
     #[arg(long, value_name = "MODEL")]
@@ -372,6 +373,10 @@ mod tests {
             &["create-video", "food", "--scenes", "61"],
             &["create-video", "food", "--budget", "-1"],
             &["create-video", "food", "--plan", "--preview"],
+            // A kept storyboard has its own.
+            &["create-video", "--from", "x", "--scenes", "2"],
+            &["create-video", "--from", "x", "--duration", "10"],
+            &["create-video", "--from", "x", "--aspect", "1:1"],
         ] {
             let error = parse(["aida"].iter().chain(words)).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{words:?}");

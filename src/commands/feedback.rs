@@ -15,6 +15,7 @@ use crate::memory::taste::Learnt;
 use crate::store::feedback::{self, Feedback, LONGEST_NOTE};
 use crate::store::projects::{self, Project};
 use crate::store::{StoreError, taste};
+use crate::studio::storyboard::counted_shots;
 
 /// Arguments of `aida feedback`.
 #[derive(Debug, Clone, Args)]
@@ -119,7 +120,8 @@ pub async fn run(arguments: &FeedbackArgs, context: &Context) -> Result<(), Erro
     if context.output.is_json() {
         context.output.json(&report);
     } else if learns {
-        context.output.status(format!("kept for '{}'", report.title));
+        let done = if arguments.remove.is_some() { "removed from" } else { "kept for" };
+        context.output.status(format!("{done} '{}'", report.title));
         if learnt.preferences > 0 {
             context.output.hint("see what was learnt with: aida preferences");
         }
@@ -167,7 +169,8 @@ async fn shot_of(
     let found = shots.iter().find(|(_, shot)| shot.number == number).map(|(id, _)| *id);
     found.ok_or_else(|| {
         let id = project.id.short();
-        Error::usage(format!("project {id} has {} shots, and no shot {number}", shots.len()))
+        let has = counted_shots(shots.len());
+        Error::usage(format!("project {id} has {has}, and no shot {number}"))
             .hint(format!("aida show {id}"))
     })
 }

@@ -19,7 +19,7 @@ use crate::studio::making::{Consent, Orders, Proposal, Stop, VideoReport};
 use crate::studio::plan::Plan;
 use crate::studio::producer::{Media, Producer};
 use crate::studio::reusing::Offer;
-use crate::studio::storyboard::Shot;
+use crate::studio::storyboard::{Shot, counted_shots};
 pub(in crate::commands) use offers::offers_text;
 
 /// Drives a claimed run from where it stands to its end under the eyes of somebody at the terminal, if there
@@ -144,8 +144,7 @@ fn explain(error: StudioError, run: RunId) -> Error {
 /// Prints what a run came to. A film without some of its shots ends with exit code 6.
 pub fn finish(context: &Context, report: &VideoReport) -> Result<(), Error> {
     let output = &context.output;
-    let shots =
-        if report.shots == 1 { "1 shot".to_owned() } else { format!("{} shots", report.shots) };
+    let shots = counted_shots(report.shots);
     let seconds = report.duration_seconds.normalize();
     if output.is_json() {
         output.json(report);

@@ -40,10 +40,16 @@ pub async fn run(arguments: &MigrateArgs, context: &Context) -> Result<(), Error
     let store = context.unmigrated_store().await?;
     if arguments.status {
         let migrations = store.migration_status().await?;
+        let seed_tables = store.seed_tables().await?;
         if output.is_json() {
-            output.json(&json!({ "migrations": list(&migrations) }));
+            output.json(&json!({ "migrations": list(&migrations), "seed_tables": seed_tables }));
         } else {
             output.data(table(&migrations).render(output.width()));
+            if !seed_tables.is_empty() {
+                let names = seed_tables.join(", ");
+                output.status(format!("the seed service's own tables are there: {names}"));
+                output.hint("move them aside and migrate with: aida migrate --adopt");
+            }
         }
         return Ok(());
     }

@@ -358,7 +358,7 @@ async fn forget(
     };
     let forgetting = if is_all {
         let question = "Forget everything about your taste, and the words of all your notes?";
-        context.need_yes(yes, question).await?;
+        context.need_yes_or(yes, question, "nothing was forgotten").await?;
         memory.forget_everything(user).await?
     } else {
         memory.forget(user, &meant).await?

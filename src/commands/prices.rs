@@ -61,6 +61,10 @@ pub enum Seller {
     Anthropic,
     /// Embeddings
     Openai,
+    /// Embeddings
+    Voyage,
+    /// Embeddings by a host of your own
+    Compatible,
     /// Keyframes
     Kie,
     /// Clips
@@ -72,6 +76,8 @@ impl From<Seller> for Provider {
         match seller {
             Seller::Anthropic => Self::Anthropic,
             Seller::Openai => Self::OpenAi,
+            Seller::Voyage => Self::Voyage,
+            Seller::Compatible => Self::Compatible,
             Seller::Kie => Self::Kie,
             Seller::Fal => Self::Fal,
         }

@@ -448,9 +448,10 @@ fn finish(report: &Report, context: &Context) -> Result<(), Error> {
         return Ok(());
     }
     let at_stake: Usd = unknown.iter().map(|finding| finding.ceiling_usd).sum();
+    let remain = if unknown.len() == 1 { "remains" } else { "remain" };
     let mut error = Error::new(
         Kind::MoneyUnknown,
-        format!("{} of unknown outcome remain, for at most {at_stake}", calls(unknown.len())),
+        format!("{} of unknown outcome {remain}, for at most {at_stake}", calls(unknown.len())),
     )
     .hint("look at the provider's own list of requests, then say what you saw:");
     for finding in unknown {

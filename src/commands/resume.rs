@@ -10,6 +10,7 @@ use crate::commands::{Context, create_video::dollars};
 use crate::error::Error;
 use crate::ids::RunId;
 use crate::ledger::money::Usd;
+use crate::process::{self, Liveness};
 use crate::store::projects::{self, Project};
 use crate::store::runs::{self, Afterwards, Run};
 use crate::studio::claim::Claim;
@@ -37,7 +38,7 @@ pub struct ResumeArgs {
     /// The run, by its id or the end of it
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
-    /// The latest run that can go on
+    /// The latest run that can go on and that nobody makes now
     #[arg(long)]
     pub last: bool,
     /// Every run that can go on, one after another
@@ -63,25 +64,46 @@ pub struct ResumeArgs {
 
 /// Goes on with runs, or lists them.
 pub async fn run(arguments: &ResumeArgs, context: &Context) -> Result<(), Error> {
+    check_models(arguments, context)?;
     let user = &context.settings.user;
     let mut session = context.store().await?.session().await?;
     let unfinished = match &arguments.run {
         Some(typed) => runs::find(&mut session, user, typed).await?,
         None => runs::unfinished(&mut session, user).await?,
     };
+    let driven = driven(&mut session, user).await?;
     session.close().await;
 
     if let Some(typed) = &arguments.run {
         return resume(arguments, context, pick(typed, &unfinished)?.id).await;
     }
     if arguments.last {
-        let latest = unfinished.first().ok_or_else(nothing_to_resume)?;
+        let latest = unfinished.iter().find(|run| !driven.contains(&run.id));
+        let latest = latest.ok_or_else(|| nothing_to_resume(&unfinished))?;
         return resume(arguments, context, latest.id).await;
     }
     if arguments.all {
         return resume_all(arguments, context, &unfinished).await;
     }
-    list(context, &unfinished).await
+    list(context, &unfinished, &driven).await
+}
+
+/// The user's runs that a process makes now: it holds the lease, and is not known to be dead.
+async fn driven(connection: &mut PgConnection, user_id: &str) -> Result<Vec<RunId>, Error> {
+    let mut held = runs::held(connection, user_id).await?;
+    held.retain(|(_, owner)| process::liveness(owner) != Liveness::Dead);
+    Ok(held.into_iter().map(|(run, _)| run).collect())
+}
+
+/// Whether the models that flags name exist, before a run is taken up.
+fn check_models(arguments: &ResumeArgs, context: &Context) -> Result<(), Error> {
+    if let Some(model) = &arguments.image_model {
+        context.image_model_of_flag(model)?;
+    }
+    if let Some(model) = &arguments.video_model {
+        context.video_model_of_flag(model)?;
+    }
+    Ok(())
 }
 
 /// A user's run that was typed: by its own id, or by its project's.
@@ -106,8 +128,12 @@ fn can_go_on(run: &Run) -> bool {
     !matches!(run.state.as_str(), "done" | "failed")
 }
 
-fn nothing_to_resume() -> Error {
-    Error::usage("there is no run that can go on")
+fn nothing_to_resume(driven: &[Run]) -> Error {
+    let error = Error::usage("there is no run that can go on");
+    match driven.first() {
+        Some(run) => error.hint(format!("`aida why {}` says who makes it now", run.id.short())),
+        None => error,
+    }
 }
 
 /// Every run, that which nobody has worked on for longest first: where a deadline ends one round, the next
@@ -207,10 +233,10 @@ async fn change_models(
     let former = (media.image.clone(), media.video.clone());
     let options = &mut claim.options;
     if let Some(model) = &arguments.image_model {
-        media.image = context.image_model_named(model)?;
+        media.image = context.image_model_of_flag(model)?;
     }
     if let Some(model) = &arguments.video_model {
-        media.video = context.video_model_named(model)?;
+        media.video = context.video_model_of_flag(model)?;
         cast.clip_lengths = media.video.durations().to_vec();
     }
     if media.image.model() != options.image_model || media.video.model() != options.video_model {
@@ -229,8 +255,8 @@ async fn project_of(context: &Context, run: &Run) -> Result<Project, Error> {
     Ok(project)
 }
 
-/// Lists the runs that can go on.
-async fn list(context: &Context, unfinished: &[Run]) -> Result<(), Error> {
+/// Lists the runs that can go on, and says which are being made now.
+async fn list(context: &Context, unfinished: &[Run], driven: &[RunId]) -> Result<(), Error> {
     let output = &context.output;
     let mut grid = Grid::new([
         Column::left("run"),
@@ -242,19 +268,21 @@ async fn list(context: &Context, unfinished: &[Run]) -> Result<(), Error> {
     let mut rows = Vec::new();
     for run in unfinished {
         let project = project_of(context, run).await?;
-        let stopped = run.stopped_by.clone().unwrap_or_else(|| "-".to_owned());
+        let being_made = driven.contains(&run.id);
+        let stopped = if being_made { Some("being made now") } else { run.stopped_by.as_deref() };
         grid.row([
             run.id.short(),
             run.created_at.strftime("%Y-%m-%d %H:%M").to_string(),
             run.state.clone(),
             project.brief.clone(),
-            stopped,
+            stopped.unwrap_or("-").to_owned(),
         ]);
         rows.push(serde_json::json!({
             "run_id": run.id,
             "project_id": run.project_id,
             "kind": run.kind,
             "state": run.state,
+            "being_made": being_made,
             "brief": project.brief,
             "stopped_by": run.stopped_by,
             "stop_message": run.stop_message,

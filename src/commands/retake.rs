@@ -24,7 +24,7 @@ use crate::studio::making::Orders;
 use crate::studio::plan::{Plan, PlannedShot};
 use crate::studio::producer::{Media, Producer, storyboard_of};
 use crate::studio::run::{Retake, RunOptions};
-use crate::studio::storyboard::Shot;
+use crate::studio::storyboard::{Shot, counted_shots};
 
 /// Arguments of `aida retake`.
 #[derive(Debug, Clone, Args)]
@@ -86,21 +86,26 @@ struct Scene {
 
 /// Takes a shot again.
 pub async fn run(arguments: &RetakeArgs, context: &Context) -> Result<(), Error> {
+    let chosen_image = arguments.image_model.as_deref();
+    let chosen_image = chosen_image.map(|name| context.image_model_of_flag(name)).transpose()?;
+    let chosen_video = arguments.video_model.as_deref();
+    let chosen_video = chosen_video.map(|name| context.video_model_of_flag(name)).transpose()?;
     let scene = scene(arguments, context).await?;
     let mut options: RunOptions = serde_json::from_value(scene.run.options.clone())
         .map_err(|error| Error::internal("the film's run is damaged").because(error))?;
-    for (chosen, kept) in [
-        (&arguments.image_model, &mut options.image_model),
-        (&arguments.video_model, &mut options.video_model),
-    ] {
-        if let Some(model) = chosen {
-            kept.clone_from(model);
-        }
-    }
-    let image = context.image_model_named(&options.image_model)?;
-    let video = context.video_model_named(&options.video_model)?;
+    let image = match chosen_image {
+        Some(image) => image,
+        None => context.image_model_named(&options.image_model)?,
+    };
+    let video = match chosen_video {
+        Some(video) => video,
+        None => context.video_model_named(&options.video_model)?,
+    };
+    image.model().clone_into(&mut options.image_model);
+    video.model().clone_into(&mut options.video_model);
     let kept = kept_take(arguments, &scene)?;
     let retake = what(arguments, &scene);
+    is_heard(arguments, retake)?;
     options.retake = Some(retake);
     let producer = context.producer().await?;
     let tariff = producer.tariff(image.as_ref(), video.as_ref(), options.audio)?;
@@ -164,8 +169,8 @@ async fn scene(arguments: &RetakeArgs, context: &Context) -> Result<Scene, Error
     let shot = shots.iter().find(|(_, shot)| shot.number == arguments.shot);
     let (shot_id, _) = shot.ok_or_else(|| {
         Error::usage(format!(
-            "project {id} has {} shots, and no shot {}",
-            shots.len(),
+            "project {id} has {}, and no shot {}",
+            counted_shots(shots.len()),
             arguments.shot
         ))
     })?;
@@ -216,6 +221,24 @@ fn what(arguments: &RetakeArgs, scene: &Scene) -> Retake {
     });
     let clip = arguments.clip || !arguments.image;
     Retake { shot, image: arguments.image || (clip && !has_keyframe), clip }
+}
+
+/// Whether each model that is named makes something of what is bought.
+fn is_heard(arguments: &RetakeArgs, retake: Retake) -> Result<(), Error> {
+    let unheard = |flag: &str, nothing: &str, more: &str| {
+        let error = Error::usage(format!("{flag} does nothing here: {nothing}"));
+        if arguments.kept.is_some() {
+            return error.hint("leave it out: a kept take is what it is");
+        }
+        error.hint(format!("leave it out, or add {more}"))
+    };
+    if arguments.image_model.is_some() && !retake.image {
+        return Err(unheard("--image-model", "no keyframe is drawn", "--image"));
+    }
+    if arguments.video_model.is_some() && !retake.clip {
+        return Err(unheard("--video-model", "no clip is made", "--clip"));
+    }
+    Ok(())
 }
 
 /// Shows the price, and asks where it passes what small commands may spend without a word.

@@ -62,26 +62,30 @@ impl Context {
 
     /// An image model by name. Without a key it can be asked what it is and nothing else.
     pub fn image_model_named(&self, name: &str) -> Result<Arc<dyn ImageModel>, Error> {
-        let account = self.kie_account()?;
-        kie::image_model(name, &account).ok_or_else(|| {
-            self.unknown_model(
-                "image_model",
-                name,
-                kie::IMAGE_MODELS.iter().map(|model| model.name),
-            )
+        kie::image_model(name, &self.kie_account()?).ok_or_else(|| {
+            let (kind, who) = self.namer("image_model", name);
+            no_such_model(kind, &who, name, &image_models())
         })
+    }
+
+    /// The image model that `--image-model` names where the flag stands for no setting.
+    pub fn image_model_of_flag(&self, name: &str) -> Result<Arc<dyn ImageModel>, Error> {
+        let model = kie::image_model(name, &self.kie_account()?);
+        model.ok_or_else(|| no_such_model(Kind::Usage, "--image-model", name, &image_models()))
     }
 
     /// A video model by name. Without a key it can be asked what it is and nothing else.
     pub fn video_model_named(&self, name: &str) -> Result<Arc<dyn VideoModel>, Error> {
-        let account = self.fal_account()?;
-        fal::video_model(name, &account).ok_or_else(|| {
-            self.unknown_model(
-                "video_model",
-                name,
-                fal::VIDEO_MODELS.iter().map(|model| model.name),
-            )
+        fal::video_model(name, &self.fal_account()?).ok_or_else(|| {
+            let (kind, who) = self.namer("video_model", name);
+            no_such_model(kind, &who, name, &video_models())
         })
+    }
+
+    /// The video model that `--video-model` names where the flag stands for no setting.
+    pub fn video_model_of_flag(&self, name: &str) -> Result<Arc<dyn VideoModel>, Error> {
+        let model = fal::video_model(name, &self.fal_account()?);
+        model.ok_or_else(|| no_such_model(Kind::Usage, "--video-model", name, &video_models()))
     }
 
     /// fal's account. Without a key nothing can be asked of it.
@@ -237,32 +241,43 @@ impl Context {
         })
     }
 
-    /// A model that aida does not know: wrong usage if a flag named it, else a wrong setting.
-    fn unknown_model(
-        &self,
-        setting: &str,
-        name: &str,
-        known: impl Iterator<Item = &'static str>,
-    ) -> Error {
-        let known: Vec<_> = known.collect();
-        let source = self.settings.origins.iter().find(|origin| origin.key.name == setting);
-        let (kind, who) = match source.map(|origin| &origin.source) {
+    /// Who named a model: wrong usage if a flag did, else a wrong setting. A name that is not the
+    /// setting's was kept with a run.
+    fn namer(&self, setting: &str, name: &str) -> (Kind, String) {
+        let mut origins = self.settings.origins.iter();
+        let origin = origins
+            .find(|origin| origin.key.name == setting && origin.value.as_deref() == Some(name));
+        match origin.map(|origin| &origin.source) {
             Some(Source::Flag(flag)) => (Kind::Usage, (*flag).to_owned()),
             Some(source) => (Kind::Settings, format!("{setting} ({source})")),
-            None => (Kind::Settings, setting.to_owned()),
-        };
-        let nearest = known
-            .iter()
-            .map(|known| (strsim::jaro_winkler(name, known), known))
-            .filter(|(likeness, _)| *likeness > 0.8)
-            .max_by(|(left, _), (right, _)| left.total_cmp(right));
-        let error = Error::new(kind, format!("{who}: there is no model '{name}'"));
-        let error = match nearest {
-            Some((_, nearest)) => error.hint(format!("did you mean '{nearest}'?")),
-            None => error,
-        };
-        error.hint(format!("known models: {}", known.join(", ")))
+            None => (Kind::Settings, format!("{setting} of the run")),
+        }
     }
+}
+
+/// The names of the image models.
+fn image_models() -> Vec<&'static str> {
+    kie::IMAGE_MODELS.iter().map(|model| model.name).collect()
+}
+
+/// The names of the video models.
+fn video_models() -> Vec<&'static str> {
+    fal::VIDEO_MODELS.iter().map(|model| model.name).collect()
+}
+
+/// A model that aida does not know, with the name that is nearest to it.
+fn no_such_model(kind: Kind, who: &str, name: &str, known: &[&str]) -> Error {
+    let nearest = known
+        .iter()
+        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(left, _), (right, _)| left.total_cmp(right));
+    let error = Error::new(kind, format!("{who}: there is no model '{name}'"));
+    let error = match nearest {
+        Some((_, nearest)) => error.hint(format!("did you mean '{nearest}'?")),
+        None => error,
+    };
+    error.hint(format!("known models: {}", known.join(", ")))
 }
 
 #[async_trait]

@@ -24,7 +24,7 @@ use crate::store::takes::{self, TakeOfShot};
 use crate::store::{runs, settlements};
 use crate::studio::run::RunOptions;
 use crate::studio::script::Script;
-use crate::studio::storyboard::Shot;
+use crate::studio::storyboard::{Shot, counted_shots};
 
 /// Arguments of `aida show`.
 #[derive(Debug, Clone, Args)]
@@ -370,10 +370,10 @@ fn page(sheet: &Sheet, context: &Context) -> String {
     let _ = writeln!(page, "{}", bold(title));
     let _ = writeln!(
         page,
-        "project {}, made {made} ({}), {} shots, {} s, {}",
+        "project {}, made {made} ({}), {}, {} s, {}",
         sheet.project_id.short(),
         zone.name(),
-        sheet.shots.len(),
+        counted_shots(sheet.shots.len()),
         sheet.duration_seconds,
         sheet.aspect
     );

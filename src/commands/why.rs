@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
+use crate::cli::settings::Source;
 use crate::cli::tables::wrap;
-use crate::commands::Context;
+use crate::commands::{Context, Service};
 use crate::error::Error;
-use crate::ledger::money::Usd;
 use crate::process::{self, Liveness};
+use crate::providers::Provider;
 use crate::store::reuse::{self, Reuse};
 use crate::store::runs::{self, Run};
 use crate::store::{bills, operations};
@@ -74,6 +75,7 @@ pub async fn run(arguments: &WhyArgs, context: &Context) -> Result<(), Error> {
         last_stop_reason: stop.as_deref(),
         liveness: run.owner.as_deref().map_or(Liveness::Dead, process::liveness),
         now: context.clock.now(),
+        keys_elsewhere: &keys_elsewhere(context),
     });
     let output = &context.output;
     if output.is_json() {
@@ -83,6 +85,33 @@ pub async fn run(arguments: &WhyArgs, context: &Context) -> Result<(), Error> {
         output.data(page(&run, &diagnosis, &reused, usize::from(output.width())));
     }
     Ok(())
+}
+
+/// The providers whose keys stand in a variable, and what changes each.
+fn keys_elsewhere(context: &Context) -> Vec<(Provider, String)> {
+    let services = [
+        (Provider::Anthropic, Service::Anthropic),
+        (Provider::OpenAi, Service::OpenAi),
+        (Provider::Voyage, Service::Voyage),
+        (Provider::Compatible, Service::Compatible),
+        (Provider::Kie, Service::Kie),
+        (Provider::Fal, Service::Fal),
+    ];
+    let change = |variable: &str| {
+        let mut origins = context.settings.origins.iter();
+        let origin = origins.find(|origin| origin.key.variable == variable)?;
+        match &origin.source {
+            Source::Environment(variable) => Some(format!("change {variable} in the environment")),
+            Source::EnvFile(variable, path) => {
+                Some(format!("change {variable} in {}", path.display()))
+            }
+            _ => None,
+        }
+    };
+    services
+        .into_iter()
+        .filter_map(|(provider, service)| Some((provider, change(service.variable())?)))
+        .collect()
 }
 
 fn nothing(typed: Option<&str>) -> Error {
@@ -107,7 +136,6 @@ fn page(run: &Run, diagnosis: &Diagnosis, reused: &[Reuse], width: usize) -> Str
             let _ = writeln!(page, "{name:<8}  {line}");
         }
     };
-    let exact = |amount: Usd| format!("${}", amount.dollars().normalize());
     say("run", &format!("{} ({}, {})", run.id.short(), diagnosis.status, diagnosis.stage));
     say("what", &diagnosis.summary);
     if let Some(trouble) = diagnosis.trouble {
@@ -129,17 +157,21 @@ fn page(run: &Run, diagnosis: &Diagnosis, reused: &[Reuse], width: usize) -> Str
         say("", &words);
         say("", &format!("{}, {}", failure.trouble.as_str(), failure.money));
     }
-    if diagnosis.overcome > 0 {
-        let number = diagnosis.overcome;
-        say("", &format!("{number} more went wrong on the way and were made good."));
+    if diagnosis.earlier > 0 {
+        say("", &format!("{} more went wrong before, to no better end.", diagnosis.earlier));
     }
-    let mut money = format!("{} settled", exact(diagnosis.settled_usd));
+    match diagnosis.overcome {
+        0 => {}
+        1 => say("", "1 more went wrong on the way and was made good."),
+        number => say("", &format!("{number} more went wrong on the way and were made good.")),
+    }
+    let mut money = format!("{} settled", diagnosis.settled_usd.exact());
     if !diagnosis.kept_usd.is_zero() {
-        let kept = exact(diagnosis.kept_usd);
+        let kept = diagnosis.kept_usd.exact();
         let _ = write!(money, ", {kept} of it for images and clips that are kept");
     }
     if !diagnosis.unknown_usd.is_zero() {
-        let _ = write!(money, "; unknown, up to {}", exact(diagnosis.unknown_usd));
+        let _ = write!(money, "; unknown, up to {}", diagnosis.unknown_usd.exact());
     }
     say("money", &money);
     for (index, reuse) in reused.iter().enumerate() {
@@ -147,7 +179,7 @@ fn page(run: &Run, diagnosis: &Diagnosis, reused: &[Reuse], width: usize) -> Str
         let words = format!(
             "shot {shot}: the {kind} is reused from {}; {} saved",
             reuse.origin(),
-            exact(*saved_usd)
+            saved_usd.exact()
         );
         say(if index == 0 { "reused" } else { "" }, &words);
     }

@@ -48,18 +48,28 @@ impl Usd {
     }
 
     /// The amount as people read it, rounded half-even: cents from ten cents up, else as many
-    /// digits as show two significant ones, at most six.
+    /// digits as show two significant ones, at most six unless nothing of it would be seen.
     pub fn human(self) -> String {
         let magnitude = self.0.abs();
         let digits = if magnitude.is_zero() || magnitude >= Decimal::new(1, 1) {
             2
         } else if magnitude >= Decimal::new(1, 3) {
             4
-        } else {
+        } else if magnitude >= Decimal::new(1, 6) {
             6
+        } else {
+            let first = magnitude.scale() - magnitude.mantissa().unsigned_abs().ilog10();
+            (first + 1).min(Decimal::MAX_SCALE)
         };
         let rounded = self.0.round_dp_with_strategy(digits, RoundingStrategy::MidpointNearestEven);
         format!("${rounded:.*}", digits as usize)
+    }
+
+    /// The amount with every digit that it has, and cents at least.
+    pub fn exact(self) -> String {
+        let mut dollars = self.0.normalize();
+        dollars.rescale(dollars.scale().max(2));
+        format!("${dollars}")
     }
 }
 
@@ -170,7 +180,22 @@ mod tests {
         assert_eq!(human(dec!(2.345)), "$2.34");
         assert_eq!(human(dec!(2.355)), "$2.36");
         assert_eq!(human(dec!(0.04)), "$0.0400");
-        assert_eq!(human(dec!(0.0000001)), "$0.000000");
+        assert_eq!(human(dec!(0.00000132)), "$0.000001");
+        assert_eq!(human(dec!(0.0000001)), "$0.00000010");
+        assert_eq!(human(dec!(-0.000000000400)), "$-0.00000000040");
+    }
+
+    #[test]
+    fn exact_amounts_have_cents_and_every_digit() {
+        for (dollars, shown) in [
+            (dec!(0), "$0.00"),
+            (dec!(100), "$100.00"),
+            (dec!(2.8), "$2.80"),
+            (dec!(0.012345678900), "$0.0123456789"),
+            (dec!(0.000000000001), "$0.000000000001"),
+        ] {
+            assert_eq!(Usd::new(dollars).exact(), shown);
+        }
     }
 
     #[test]

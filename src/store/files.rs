@@ -48,6 +48,8 @@ pub struct NewFile<'file> {
     pub name: &'file str,
     /// Where it lay, absolute.
     pub path: &'file str,
+    /// The name and path that the row keeps, where the same bytes still lie there.
+    pub stays: Option<&'file (String, String)>,
     /// Its media type, such as `text/markdown`.
     pub media_type: &'file str,
     /// Its size in bytes.
@@ -69,13 +71,31 @@ pub struct Stored {
     pub is_new: bool,
     /// The name that it had before, where that has changed.
     pub former_name: Option<String>,
+    /// Whether the same bytes still lie where they were stored from, so that this is a copy of them.
+    pub is_copy: bool,
     /// The files of other bytes that lay under the same path before: this one takes their place.
     pub replaced: Vec<FileId>,
 }
 
+/// The name and path of the same bytes, where this user has stored them and they are not replaced.
+pub async fn place_of(
+    connection: &mut PgConnection,
+    user_id: &str,
+    sha256: &str,
+) -> Result<Option<(String, String)>, StoreError> {
+    Ok(sqlx::query_as(
+        "SELECT name, path FROM user_files
+         WHERE user_id = $1 AND sha256 = $2 AND replaced_by IS NULL",
+    )
+    .bind(user_id)
+    .bind(sha256)
+    .fetch_optional(connection)
+    .await?)
+}
+
 /// Stores a file, with its name and path refreshed where this user has stored the same bytes
-/// before. A file of other bytes under the same path is kept for those who use it, and is found by
-/// no search any more. In one transaction.
+/// before; where those still lie there, the row stays as it is. A file of other bytes under the same
+/// path is kept for those who use it, and is found by no search any more. In one transaction.
 pub async fn keep(
     connection: &mut PgConnection,
     file: &NewFile<'_>,
@@ -93,8 +113,11 @@ pub async fn keep(
              (id, user_id, project_id, name, path, media_type, bytes, sha256, content, facts, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          ON CONFLICT (user_id, sha256) DO UPDATE SET
-             name = excluded.name, path = excluded.path, media_type = excluded.media_type,
-             content = excluded.content, facts = excluded.facts, replaced_by = NULL,
+             name = coalesce($12::text, excluded.name), path = coalesce($13::text, excluded.path),
+             media_type = CASE WHEN $12 IS NULL THEN excluded.media_type ELSE user_files.media_type END,
+             content = CASE WHEN $12 IS NULL THEN excluded.content ELSE user_files.content END,
+             facts = CASE WHEN $12 IS NULL THEN excluded.facts ELSE user_files.facts END,
+             replaced_by = NULL,
              project_id = coalesce(user_files.project_id, excluded.project_id)
          RETURNING id",
     )
@@ -109,6 +132,8 @@ pub async fn keep(
     .bind(file.content)
     .bind(Json(file.facts))
     .bind(now.to_sqlx())
+    .bind(file.stays.map(|(name, _)| name.as_str()))
+    .bind(file.stays.map(|(_, path)| path.as_str()))
     .fetch_one(&mut *transaction)
     .await?;
     let replaced: Vec<FileId> = sqlx::query_scalar(
@@ -125,8 +150,9 @@ pub async fn keep(
         .execute(&mut *transaction)
         .await?;
     transaction.commit().await?;
-    let former_name = former.clone().filter(|former| former != file.name);
-    Ok(Stored { id, is_new: former.is_none(), former_name, replaced })
+    let is_copy = file.stays.is_some();
+    let former_name = former.clone().filter(|former| former != file.name && !is_copy);
+    Ok(Stored { id, is_new: former.is_none(), former_name, is_copy, replaced })
 }
 
 /// A stored file.

@@ -81,6 +81,8 @@ pub struct DatabaseFacts {
     pub vector_version: Option<String>,
     /// Every migration that this aida knows, oldest first.
     pub migrations: Vec<MigrationStatus>,
+    /// The seed service's own tables, where the database is still that service's.
+    pub seed_tables: Vec<String>,
 }
 
 /// A database that can be asked for sessions. Cheap to clone.
@@ -188,11 +190,13 @@ impl Store {
         let mut session = self.session().await?;
         let versions = schema::versions(&mut session).await?;
         let migrations = schema::status(&mut session).await?;
+        let seed_tables = schema::seed_tables(&mut session).await?;
         session.close().await;
         Ok(DatabaseFacts {
             server_version: versions.server,
             vector_version: versions.vector,
             migrations,
+            seed_tables,
         })
     }
 

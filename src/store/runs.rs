@@ -323,6 +323,20 @@ pub async fn owned(
         .collect())
 }
 
+/// A user's runs whose lease lasts by the database's clock, and who holds each.
+pub async fn held(
+    connection: &mut PgConnection,
+    user_id: &str,
+) -> Result<Vec<(RunId, String)>, StoreError> {
+    Ok(sqlx::query_as(
+        "SELECT id, owner FROM runs
+         WHERE user_id = $1 AND owner IS NOT NULL AND owner_until >= clock_timestamp()",
+    )
+    .bind(user_id)
+    .fetch_all(connection)
+    .await?)
+}
+
 /// What the database says to a process that keeps a lease alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {

@@ -79,6 +79,14 @@ impl Store {
         migrations
     }
 
+    /// The seed service's own tables, where the database is still that service's.
+    pub async fn seed_tables(&self) -> Result<Vec<String>, StoreError> {
+        let mut session = self.session().await?;
+        let tables = seed_tables(&mut session).await;
+        session.close().await;
+        tables
+    }
+
     /// The SQL that [`migrate`](Self::migrate) would run. Changes nothing.
     pub async fn migration_dry_run(&self) -> Result<String, StoreError> {
         let mut session = self.session().await?;
@@ -195,12 +203,16 @@ impl State {
         !self.applied.contains_key(&version)
     }
 
+    /// The seed service's own tables: once a database is aida's, the names are aida's.
+    fn foreign(&self) -> &[String] {
+        if self.has_table { &[] } else { &self.seed_names }
+    }
+
     /// Refuses a database that is the seed service's.
     fn refuse_foreign(&self) -> Result<(), StoreError> {
-        if self.has_table || self.seed_names.is_empty() {
-            Ok(())
-        } else {
-            Err(StoreError::SeedTables { tables: self.seed_names.clone() })
+        match self.foreign() {
+            [] => Ok(()),
+            tables => Err(StoreError::SeedTables { tables: tables.to_vec() }),
         }
     }
 
@@ -253,6 +265,11 @@ pub(super) async fn status(
     connection: &mut PgConnection,
 ) -> Result<Vec<MigrationStatus>, StoreError> {
     Ok(State::read(connection).await?.status(&migrator()))
+}
+
+/// The seed service's own tables, where the database is still that service's.
+pub(super) async fn seed_tables(connection: &mut PgConnection) -> Result<Vec<String>, StoreError> {
+    Ok(State::read(connection).await?.foreign().to_vec())
 }
 
 /// Applies what is pending.

@@ -13,6 +13,11 @@ pub const LONGEST_PROMPT: usize = 1_800;
 /// The longest on-screen text, in characters.
 pub const LONGEST_SCREEN_TEXT: usize = 120;
 
+/// Some shots in words: `1 shot`, `6 shots`.
+pub fn counted_shots(number: usize) -> String {
+    format!("{number} shot{}", if number == 1 { "" } else { "s" })
+}
+
 /// The plan of a film, shot by shot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Storyboard {
@@ -175,8 +180,8 @@ impl Storyboard {
         }
         if self.shots.len() != brief.shots as usize {
             return wrong(format!(
-                "the storyboard has {} shots; {} were asked for",
-                self.shots.len(),
+                "the storyboard has {}; {} were asked for",
+                counted_shots(self.shots.len()),
                 brief.shots
             ));
         }

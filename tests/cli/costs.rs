@@ -432,6 +432,7 @@ async fn what_cannot_be_asked_is_refused_in_words() {
             "--since 2026-11-10 --until 2026-11-01",
             "--since 2026-11-10 lies after --until 2026-11-01",
         ),
+        ("--since today --until yesterday", "no time from --since today to --until yesterday"),
         ("--since soon", "--since: 'soon' is none of"),
         ("--since 9999-01-01", "lies in the future"),
         ("--by day,week,month", "one level or two"),

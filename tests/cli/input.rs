@@ -87,6 +87,10 @@ fn wrong_flags_are_wrong_usage() {
         "create-video food --budget x",
         "create-video food --plan --preview",
         "create-video food --from 23456789",
+        "create-video --from 23456789 --scenes 2",
+        "create-video --from 23456789 --aspect 1:1",
+        "resume --last --video-model nonsense",
+        "retake 23456789 --shot 1 --image-model nonsense",
         "resume --last --all",
         "resume --yes",
         "search",
@@ -101,6 +105,16 @@ fn wrong_flags_are_wrong_usage() {
         assert_eq!(shown.code, 2, "{words:?}: {shown}");
         assert!(shown.stderr.starts_with("error: "), "{words:?}: {shown}");
     }
+}
+
+#[test]
+fn a_model_that_a_flag_names_is_told_by_the_flag() {
+    let sandbox = Sandbox::new();
+    let words = ["resume", "--last", "--video-model", "kling-2.6-prr"];
+    let shown = sandbox.aida(&words);
+    assert_eq!(shown.code, 2, "{shown}");
+    assert!(shown.stderr.starts_with("error: --video-model: there is no model"), "{shown}");
+    assert!(shown.stderr.contains("did you mean 'kling-2.6-pro'?"), "{shown}");
 }
 
 #[test]
@@ -128,6 +142,41 @@ fn a_brief_of_bytes() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("UTF-8"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_of_bytes() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let sandbox = Sandbox::new();
+    for (name, code) in [("AIDA_USER", 8), ("AIDA_CONFIG", 8), ("OF_ANOTHER_PROGRAM", 0)] {
+        let mut command = sandbox.command(&["config", "path"]);
+        let output = command.env(name, OsStr::from_bytes(b"\xff")).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{name}");
+        assert!(code == 0 || String::from_utf8_lossy(&output.stderr).contains(name), "{name}");
+    }
+}
+
+#[test]
+fn scripts_get_wrong_usage_as_json() {
+    let sandbox = Sandbox::new();
+    for words in
+        [&["costs", "--lasst", "3", "--json"][..], &["--json", "create-video"], &["--json"]]
+    {
+        let shown = sandbox.aida(words);
+        let error: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+        assert_eq!((shown.code, &error["error"]["kind"]), (2, &"usage".into()), "{shown}");
+        assert!(
+            error["error"]["message"].as_str().is_some_and(|words| !words.is_empty()),
+            "{shown}"
+        );
+        assert!(error["error"]["hints"][0].is_string(), "{shown}");
+    }
+    let shown = sandbox.aida(&["costs", "--lasst", "3", "--json"]);
+    assert!(shown.stdout.contains("unexpected argument '--lasst' found"), "{shown}");
+    let shown = sandbox.aida(&["costs", "--lasst", "3"]);
+    assert_eq!(shown.stdout, "", "{shown}");
 }
 
 #[test]

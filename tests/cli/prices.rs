@@ -24,6 +24,13 @@ fn the_book() {
 }
 
 #[test]
+fn every_provider_of_the_book_can_be_named() {
+    let shown = Sandbox::new().aida(&["prices", "--provider", "voyage"]);
+    assert_eq!(shown.code, 0, "{shown}");
+    assert!(shown.stdout.starts_with("voyage, USD per million tokens"), "{shown}");
+}
+
+#[test]
 fn entries_of_ones_own_lie_over_the_shipped_ones() {
     let sandbox = Sandbox::new();
     sandbox.config(OWN);

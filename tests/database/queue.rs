@@ -91,7 +91,10 @@ async fn whoever_lost_its_lease_writes_nothing() {
     let run = queued(&mut session, "ada", None, 0).await;
     assert_eq!(next(&mut session, "one", Which::All).await, Some(run));
     assert_eq!(next(&mut session, "other", Which::All).await, None, "it is driven");
+    let held = runs::held(&mut session, "ada").await.unwrap();
+    assert_eq!(held, [(run, "one".to_owned())]);
     let_run_out(&mut session, run).await;
+    assert!(runs::held(&mut session, "ada").await.unwrap().is_empty());
     assert_eq!(next(&mut session, "other", Which::All).await, Some(run));
     assert_eq!(runs::keep_claim(&mut session, run, "one").await.unwrap(), Kept::Lost);
     let now = Timestamp::now();

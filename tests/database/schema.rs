@@ -175,9 +175,11 @@ async fn the_tables_of_the_seed_service_are_adopted_when_asked_for() {
         assert!(error.hint().contains("aida migrate --adopt"));
         assert_eq!(error.kind(), Kind::Database);
     }
+    assert_eq!(store.seed_tables().await.unwrap().len(), 4);
     assert_eq!(outline(&mut connection).await, before);
 
     assert!(!store.adopt().await.unwrap().is_empty());
+    assert!(store.facts().await.unwrap().seed_tables.is_empty());
     open(&database).await.unwrap();
     let moved: Vec<(i32, String)> = sqlx::query_as(
         "INSERT INTO seed_service.cost_tracking (component) VALUES ('director')

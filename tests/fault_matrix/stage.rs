@@ -277,7 +277,14 @@ impl Scene<'_> {
         });
         let liveness = Liveness::Dead;
         let now = self.stage.clock.now();
-        let facts = Facts { run: &row, lines: &lines, last_stop_reason: stop, liveness, now };
+        let facts = Facts {
+            run: &row,
+            lines: &lines,
+            last_stop_reason: stop,
+            liveness,
+            now,
+            keys_elsewhere: &[],
+        };
         let found = diagnose(&facts);
         let why = if is_made { "-" } else { found.trouble.map_or("?", |trouble| trouble.as_str()) };
         format!(

@@ -53,8 +53,9 @@ async fn every_filter_keeps_its_promise_and_says_what_it_left_out() {
     let until = SearchFilter { until: Some("2026-11-21T00:00:00Z".parse().unwrap()), ..later };
     assert_eq!(projects(&found(until).await.0), [shoes], "the last one does not");
 
-    // Both halves: the project's mean is 4, its second shot has a rating of its own.
-    let good = SearchFilter { rating: Some(4.0), ..SearchFilter::default() };
+    // Both halves: the project's mean is 5, and its second shot has a rating of its own, which does
+    // not count as the project's.
+    let good = SearchFilter { rating: Some(4.5), ..SearchFilter::default() };
     let (seen, _) = found(good).await;
     assert_eq!(projects(&seen), [bread]);
     assert!(seen.contains(&(bread, PassageKind::Shot, Some(1))), "{seen:?}");

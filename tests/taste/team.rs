@@ -147,8 +147,14 @@ async fn feedback_and_campaigns_are_shown() {
     let why = machine.run(&["preferences", "why", id]).expect(0);
     let why = why.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(why.contains("shot 2: rated 4: \"lovely steam\""), "{why}");
-    machine.run(&["preferences", "forget", "--all"]).expect(3);
+    let asked = machine.run(&["preferences", "forget", "--all"]).expect(3);
+    assert!(asked.stderr.contains("nothing was forgotten"), "{}", asked.stderr);
     machine.run(&["preferences", "forget", id]).expect(0);
     let none = machine.run(&["preferences", "list"]).expect(0);
     assert_eq!(none.stdout, "");
+
+    let said = machine.run(&["feedback", "--last", "--json"]).expect(0).json();
+    let id = said["feedback"][0]["feedback_id"].as_str().unwrap();
+    let removed = machine.run(&["feedback", "--last", "--remove", id]).expect(0);
+    assert!(removed.stderr.contains("removed from '"), "{}", removed.stderr);
 }

@@ -125,7 +125,8 @@ impl Board {
         let done = self.shots.values().filter(|shot| shot.state == State::Done).count();
         let failed = self.shots.values().filter(|shot| shot.state == State::Failed).count();
         let hidden = total - visible.len();
-        let mut text = format!("{done} of {total} shots");
+        let noun = if total == 1 { "shot" } else { "shots" };
+        let mut text = format!("{done} of {total} {noun}");
         if failed > 0 {
             let _ = write!(text, ", {failed} failed");
         }
@@ -261,7 +262,7 @@ mod tests {
             before = board.lines[0].position();
         }
         assert_eq!(before, 100);
-        assert!(board.whole.message().starts_with("1 of 1 shots"), "{}", board.whole.message());
+        assert!(board.whole.message().starts_with("1 of 1 shot"), "{}", board.whole.message());
     }
 
     #[test]

@@ -48,12 +48,18 @@ impl Layers {
             });
         }
         for key in keys::all() {
+            if environment.not_text.contains(key.variable) && !given.contains_key(key.name) {
+                return Err(not_text(key.variable));
+            }
             if let Some(value) = environment.variable(key.variable) {
                 given.entry(key.name).or_insert(Given {
                     text: value.into(),
                     source: Source::Environment(key.variable),
                 });
             }
+        }
+        if environment.not_text.contains("AIDA_CONFIG") && flags.config.is_none() {
+            return Err(not_text("AIDA_CONFIG"));
         }
         let mut config =
             flags.config.clone().or_else(|| environment.variable("AIDA_CONFIG").map(PathBuf::from));
@@ -138,6 +144,18 @@ impl Layers {
             fits.then(|| text.to_owned())
                 .ok_or_else(|| "is not one line of at most 200 characters".to_owned())
         })
+    }
+
+    /// Who owns what is written. Somebody has to.
+    pub(super) fn user(&self) -> Result<String, Error> {
+        let user = self.text("user")?;
+        match self.given.get("user").map(|given| &given.source) {
+            Some(Source::Flag(flag)) if user.is_empty() => {
+                Err(Error::usage(format!("{flag} is empty"))
+                    .hint("name a user, or leave it out to act for the one of the settings"))
+            }
+            _ => Ok(user),
+        }
     }
 
     pub(super) fn path(&self, name: &'static str) -> Result<Option<PathBuf>, Error> {
@@ -322,6 +340,12 @@ impl Layers {
             Error::internal(format!("the default of {name}, '{default}', {problem}"))
         })
     }
+}
+
+/// A variable whose value is no text, which nothing can be read from.
+fn not_text(variable: &str) -> Error {
+    Error::settings(format!("{variable} is not text in UTF-8"))
+        .hint(format!("change or unset {variable} in the environment"))
 }
 
 fn find(name: &'static str) -> Result<&'static Key, Error> {

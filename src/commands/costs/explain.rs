@@ -138,8 +138,8 @@ fn page(line: &Line, explained: &Explained, width: u16) -> String {
     let mut say = |name: &str, text: &str| {
         let _ = writeln!(page, "{name:<10}  {text}");
     };
-    let exact = |amount: Usd| format!("${}", amount.dollars().normalize());
-    let optional = |amount: Option<Usd>, none: &str| amount.map_or_else(|| none.to_owned(), exact);
+    let optional =
+        |amount: Option<Usd>, none: &str| amount.map_or_else(|| none.to_owned(), Usd::exact);
     say("charge", &line.charge_id.map_or_else(|| "none".to_owned(), |id| id.to_string()));
     say("operation", &format!("{} ({})", line.operation_id, line.operation_state));
     let mut purpose = line.component.clone();
@@ -167,8 +167,8 @@ fn page(line: &Line, explained: &Explained, width: u16) -> String {
     let mut say = |name: &str, text: &str| {
         let _ = writeln!(page, "{name:<10}  {text}");
     };
-    say("estimated", &exact(line.estimated_usd));
-    say("reserved", &exact(line.reserved_usd));
+    say("estimated", &line.estimated_usd.exact());
+    say("reserved", &line.reserved_usd.exact());
     say("settled", &optional(line.settled_usd, "unknown"));
     let not_billed = if !line.reuse_saved_usd.is_zero() {
         "nothing was sent, so nothing is billed"
@@ -182,10 +182,10 @@ fn page(line: &Line, explained: &Explained, width: u16) -> String {
         say("", note);
     }
     if !line.reuse_saved_usd.is_zero() {
-        let saved = exact(line.reuse_saved_usd);
+        let saved = line.reuse_saved_usd.exact();
         say("saved", &format!("{saved} by using a kept take again: today's price of a new one"));
     }
-    if line.wasted && line.charge_id.is_some() {
+    if line.wasted && line.settled_usd.is_some() {
         say("", "it paid for something that was not kept");
     }
     match (explained.agrees, &explained.why) {

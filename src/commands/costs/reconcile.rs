@@ -88,13 +88,13 @@ fn page(reconciliation: &Reconciliation, width: u16) -> String {
     let Reconciliation { rows, billed_charges, equal_charges, settled_usd, billed_usd, .. } =
         reconciliation;
     let read = rows.iter().filter(|row| row.billed_usd.is_some()).count();
-    let exact = |amount: Usd| format!("${}", amount.dollars().normalize());
-    let _ = writeln!(page, "Read {read} bills now.");
+    let bills = if read == 1 { "bill" } else { "bills" };
+    let _ = writeln!(page, "Read {read} {bills} now.");
     let _ = writeln!(
         page,
         "{equal_charges} of {billed_charges} known bills are what was settled: {} settled, {} billed.",
-        exact(*settled_usd),
-        exact(*billed_usd),
+        settled_usd.exact(),
+        billed_usd.exact(),
     );
     if reconciliation.billed_after_all > 0 {
         let _ = writeln!(

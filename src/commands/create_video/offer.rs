@@ -21,6 +21,7 @@ use crate::studio::plan::{self, Plan, Quote, Tariff};
 use crate::studio::producer::Source;
 use crate::studio::reusing::{self, Lacking, spared};
 use crate::studio::run::RunReference;
+use crate::studio::storyboard::counted_shots;
 
 /// What the film may cost, and what it will probably cost.
 #[derive(Debug, Clone)]
@@ -132,8 +133,8 @@ impl Offer {
         let quote = self.quote;
         let settings = &context.settings;
         let pictures = format!(
-            "{} shots, {} s, {}: images ({}) and clips ({}) {}",
-            brief.shots,
+            "{}, {} s, {}: images ({}) and clips ({}) {}",
+            counted_shots(brief.shots as usize),
             brief.duration_seconds,
             brief.aspect,
             settings.image_model,

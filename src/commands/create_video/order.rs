@@ -21,6 +21,7 @@ use crate::studio::brief::{Brief, BriefError, MOST_SHOTS};
 use crate::studio::plan::Quote;
 use crate::studio::producer::{NewVideo, Source, storyboard_of};
 use crate::studio::run::RunOptions;
+use crate::studio::storyboard::counted_shots;
 
 /// A film that is asked for: everything about it is checked, and nothing is stored or spent.
 pub(crate) struct Order {
@@ -266,8 +267,8 @@ fn fits_the_models(
     let longest = video.durations().last().copied().unwrap_or_default();
     if brief.duration_seconds > Decimal::from(longest * brief.shots) {
         return Err(Error::usage(format!(
-            "{} shots of at most {longest} s ({}) cannot fill {} s",
-            brief.shots,
+            "{} of at most {longest} s ({}) cannot fill {} s",
+            counted_shots(brief.shots as usize),
             video.model(),
             brief.duration_seconds
         ))

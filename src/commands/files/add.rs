@@ -34,6 +34,9 @@ struct Added {
     /// Its name before, where that has changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     former_name: Option<String>,
+    /// The path that was given, where this file still lies where it lay and that is a copy of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy: Option<String>,
     /// The files whose place it takes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     replaces: Vec<FileId>,
@@ -277,6 +280,7 @@ async fn keep(
             ..FileReport::from(&row)
         },
         former_name: stored.former_name,
+        copy: stored.is_copy.then(|| path_for_scripts(&file.path)),
         replaces: stored.replaced,
         not_described,
         not_embedded: remembered.trouble.map(|trouble| trouble.to_string()),
@@ -335,9 +339,10 @@ fn show(report: &Report, arguments: &AddArgs, output: &Output) {
         Column::flexible("state", 10),
     ]);
     for added in &report.files {
-        let mut state = vec![match (&added.former_name, added.status) {
-            (Some(former), "renamed") => format!("renamed from {former}"),
-            (_, status) => status.to_owned(),
+        let mut state = vec![match (&added.former_name, &added.copy, added.status) {
+            (Some(former), _, "renamed") => format!("renamed from {former}"),
+            (_, Some(copy), "unchanged") => format!("the same as {}", printable(copy)),
+            (.., status) => status.to_owned(),
         }];
         if !added.replaces.is_empty() {
             let ids: Vec<_> = added.replaces.iter().map(|id| id.short()).collect();

@@ -104,6 +104,12 @@ async fn database(context: &Context) -> Vec<Dependency> {
         _ if store.is_embedded() => {
             Dependency::ok("migrations", format!("{pending} to be applied at the next use"))
         }
+        _ if !facts.seed_tables.is_empty() => Dependency::down(
+            "migrations",
+            Kind::Database,
+            format!("{pending} pending; the database holds the seed service's own tables"),
+        )
+        .advising("aida migrate --adopt"),
         _ => Dependency::down("migrations", Kind::Database, format!("{pending} pending"))
             .advising("aida migrate"),
     };
@@ -273,6 +279,13 @@ async fn ffmpeg(context: &Context) -> Dependency {
 
 /// Room for takes and films where the data folder is, or will be.
 fn disk(data_dir: &Path) -> Dependency {
+    let in_the_way = data_dir.ancestors().find(|part| part.exists()).filter(|part| !part.is_dir());
+    if let Some(part) = in_the_way {
+        let (folder, part) = (data_dir.display(), part.display());
+        let detail = format!("{folder} cannot be used: {part} is not a folder");
+        return Dependency::down("disk", Kind::Settings, detail)
+            .advising("choose another folder with --data-dir or AIDA_DATA_DIR");
+    }
     let Some(folder) = existing(data_dir) else {
         return Dependency::down(
             "disk",
@@ -288,7 +301,7 @@ fn disk(data_dir: &Path) -> Dependency {
             return Dependency::down(
                 "disk",
                 Kind::Settings,
-                format!("{} cannot be used: {error}", folder.display()),
+                format!("{} cannot be used: {}: {error}", data_dir.display(), folder.display()),
             )
             .advising("choose another folder with --data-dir or AIDA_DATA_DIR");
         }
@@ -315,6 +328,9 @@ fn free_bytes(folder: &Path) -> std::io::Result<Option<u64>> {
     use rustix::fs::{Access, access, statvfs};
     access(folder, Access::WRITE_OK)?;
     let disk = statvfs(folder)?;
+    if disk.f_blocks == 0 {
+        return Err(std::io::Error::other("its file system has no room for files"));
+    }
     Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
 }
 
@@ -364,6 +380,18 @@ mod tests {
         let found = disk(&folder.path().join("not").join("yet"));
         assert_ne!(found.detail, "", "{found:?}");
         assert_eq!(existing(&folder.path().join("a/b")), Some(folder.path().to_owned()));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_is_told_with_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("notes.txt");
+        std::fs::write(&file, "notes").unwrap();
+        for data_dir in [file.clone(), file.join("aida")] {
+            let found = disk(&data_dir);
+            assert_eq!(found.status, Status::Down);
+            assert!(found.detail.ends_with("notes.txt is not a folder"), "{found:?}");
+        }
     }
 
     #[tokio::test]

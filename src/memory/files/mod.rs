@@ -21,7 +21,7 @@ mod vault;
 mod walk;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -206,12 +206,14 @@ pub async fn store(
         files::hold_copy(&mut transaction, &file.sha256).await?;
         vault.keep_soon(file).await?;
     }
+    let stays = still_there(&mut transaction, user_id, file).await?;
     let new = NewFile {
         id: FileId::new(),
         user_id,
         project,
         name: &file.name,
         path: &file.path.to_string_lossy(),
+        stays: stays.as_ref(),
         media_type: file.media_type,
         bytes: i64::try_from(file.bytes).unwrap_or(i64::MAX),
         sha256: &file.sha256,
@@ -227,13 +229,29 @@ pub async fn store(
             .map(|picture| passages_of_picture(picture.id, &picture.name, &picture.text()))
             .unwrap_or_default()
     } else {
-        passages::of_file(stored.id, &file.name, &file.text)
+        let name = stays.as_ref().map_or(&file.name, |(name, _)| name);
+        passages::of_file(stored.id, name, &file.text)
     };
     let owner = Owner::File(stored.id);
     let words: Vec<_> = passages.iter().map(|passage| (passage, None)).collect();
     embeddings::keep(&mut transaction, user_id, owner, &passages, &words, embedder, now).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(stored)
+}
+
+/// The name and path of the same bytes, where they were stored from another place and still lie there.
+async fn still_there(
+    connection: &mut PgConnection,
+    user_id: &str,
+    file: &ReadFile,
+) -> Result<Option<(String, String)>, StoreError> {
+    let known = files::place_of(connection, user_id, &file.sha256).await?;
+    let Some(place) = known.filter(|(_, path)| Path::new(path) != file.path) else {
+        return Ok(None);
+    };
+    let (original, sha256) = (PathBuf::from(&place.1), file.sha256.clone());
+    let looked = tokio::task::spawn_blocking(move || read::same_bytes(&original, &sha256).is_ok());
+    Ok(looked.await.unwrap_or(false).then_some(place))
 }
 
 /// Removes the copies of bytes that no row names any more. What is stored again meanwhile keeps its copy.

@@ -354,7 +354,7 @@ impl Kind {
 }
 
 /// Kinds that are known by their names alone, and what they are called.
-const BINARY: [(&[&str], &str); 5] = [
+const BINARY: [(&[&str], &str); 6] = [
     (&["mp4", "mov", "mkv", "webm", "avi", "m4v"], "a film"),
     (&["mp3", "wav", "flac", "ogg", "m4a", "aac"], "a sound recording"),
     (
@@ -362,7 +362,8 @@ const BINARY: [(&[&str], &str); 5] = [
         "a picture of another format (save it as PNG)",
     ),
     (&["zip", "gz", "tar", "7z", "rar", "xz", "zst"], "an archive"),
-    (&["exe", "dll", "so", "o", "bin", "class", "jar"], "a program"),
+    (&["exe", "dll", "so", "o", "class", "jar"], "a program"),
+    (&["bin"], "of an unknown kind"),
 ];
 
 /// Writes a text as what it is, and answers that: by its own beginning first, by its name where that

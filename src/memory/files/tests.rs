@@ -91,6 +91,7 @@ async fn what_cannot_be_used_is_named_and_told_why() {
     let large = vec![b'a'; usize::try_from(LARGEST_TEXT_BYTES).unwrap() + 1];
     let (folder, paths) = folder_with(&[
         ("film.mp4", b"...."),
+        ("noise.bin", b"\x01\xfe\x07"),
         ("empty.txt", b""),
         ("blank.md", b" \n\t"),
         ("cut.csv", "größe\n".as_bytes().split_last().unwrap().1.split_at(3).0),
@@ -121,6 +122,7 @@ async fn what_cannot_be_used_is_named_and_told_why() {
         found,
         [
             "the file PATH is a film, which aida cannot use",
+            "the file PATH is of an unknown kind, which aida cannot use",
             "the file PATH is empty",
             "the file PATH is empty",
             "the file PATH is not text in UTF-8",

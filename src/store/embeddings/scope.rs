@@ -95,7 +95,7 @@ macro_rules! within_scope {
                         SELECT takes.id FROM takes JOIN project_feedback ON project_feedback.shot_id = takes.shot_id
                         WHERE superseded_at IS NULL GROUP BY takes.id HAVING avg(rating) >= $8)
                    ELSE passage.project_id IN
-                       (SELECT project_id FROM project_feedback WHERE superseded_at IS NULL
+                       (SELECT project_id FROM project_feedback WHERE shot_id IS NULL AND superseded_at IS NULL
                         GROUP BY project_id HAVING avg(rating) >= $8)
               END)"
     };

@@ -18,7 +18,7 @@ use crate::studio::agents::{
 };
 use crate::studio::events::{Event, EventSink};
 use crate::studio::script::Script;
-use crate::studio::storyboard::{SHORTEST_SHOT_SECONDS, Storyboard};
+use crate::studio::storyboard::{SHORTEST_SHOT_SECONDS, Storyboard, counted_shots};
 
 /// How far a film may be from the length asked for, as
 /// [`Storyboard::check`](crate::studio::storyboard::Storyboard::check) has it.
@@ -377,7 +377,8 @@ fn check_feasible(assignment: &Assignment) -> Result<(), AgentError> {
     let least = Decimal::from(shots) * SHORTEST_SHOT_SECONDS;
     if asked - most > LENGTH_TOLERANCE_SECONDS {
         return Err(AgentError::Impossible(format!(
-            "{shots} shots of at most {} s cannot fill {asked} s",
+            "{} of at most {} s cannot fill {asked} s",
+            counted_shots(shots as usize),
             assignment.longest_shot_seconds
         )));
     }

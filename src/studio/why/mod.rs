@@ -31,6 +31,8 @@ pub struct Facts<'a> {
     pub liveness: Liveness,
     /// The time.
     pub now: Timestamp,
+    /// The providers whose keys stand outside config.toml, and what changes them.
+    pub keys_elsewhere: &'a [(Provider, String)],
 }
 
 /// Why a run is where it is.
@@ -52,6 +54,8 @@ pub struct Diagnosis {
     pub failures: Vec<Failure>,
     /// Calls that went wrong on the way and were made good.
     pub overcome: usize,
+    /// Calls that went wrong before, of steps that nothing has made good.
+    pub earlier: usize,
     /// What is known to be spent, USD.
     pub settled_usd: Usd,
     /// The ceilings of the calls whose outcome is unknown, USD.
@@ -92,7 +96,7 @@ pub struct Failure {
 /// Finds out why a run is where it is.
 pub fn diagnose(facts: &Facts<'_>) -> Diagnosis {
     let run = facts.run;
-    let (failures, overcome) = failures(facts.lines);
+    let (failures, overcome, earlier) = failures(facts.lines);
     let is_driven = run.owner.is_some()
         && facts.liveness != Liveness::Dead
         && (facts.liveness == Liveness::Alive
@@ -114,6 +118,7 @@ pub fn diagnose(facts: &Facts<'_>) -> Diagnosis {
         trouble: None,
         failures,
         overcome,
+        earlier,
         settled_usd: sum(&|line| line.settled_usd),
         unknown_usd: sum(&|line| {
             (line.charge_state.as_deref() == Some("unknown")).then_some(line.reserved_usd)
@@ -128,7 +133,7 @@ pub fn diagnose(facts: &Facts<'_>) -> Diagnosis {
         "running" => running(&mut diagnosis, facts),
         "done" => {
             "It went well.".clone_into(&mut diagnosis.summary);
-            diagnosis.failures.clear();
+            (diagnosis.failures, diagnosis.earlier) = (Vec::new(), 0);
         }
         _ => stopped(&mut diagnosis, facts),
     }
@@ -146,7 +151,7 @@ fn running(diagnosis: &mut Diagnosis, facts: &Facts<'_>) {
         ),
         _ => format!("Process {process} drives it."),
     };
-    diagnosis.failures.clear();
+    (diagnosis.failures, diagnosis.earlier) = (Vec::new(), 0);
 }
 
 fn stopped(diagnosis: &mut Diagnosis, facts: &Facts<'_>) {
@@ -188,7 +193,7 @@ fn stopped(diagnosis: &mut Diagnosis, facts: &Facts<'_>) {
     }
     diagnosis.summary = summary;
     diagnosis.trouble = trouble;
-    diagnosis.next = next(diagnosis, run, word, raise);
+    diagnosis.next = next(diagnosis, facts, word, raise);
 }
 
 /// Between what stopped a run and the command that raises the cap which did.
@@ -204,7 +209,8 @@ fn while_doing(state: &str) -> &'static str {
 }
 
 /// The commands to type next.
-fn next(diagnosis: &Diagnosis, run: &Run, word: Option<&str>, raise: &str) -> Vec<String> {
+fn next(diagnosis: &Diagnosis, facts: &Facts<'_>, word: Option<&str>, raise: &str) -> Vec<String> {
+    let run = facts.run;
     let (id, project) = (run.id.short(), run.project_id.short());
     let resume = format!("aida resume {id}");
     let mut commands: Vec<String> = Vec::new();
@@ -236,7 +242,7 @@ fn next(diagnosis: &Diagnosis, run: &Run, word: Option<&str>, raise: &str) -> Ve
             commands.push("aida health".to_owned());
         }
         Some(Trouble::Credentials) => {
-            commands.push("aida config init".to_owned());
+            commands.push(new_key(diagnosis, facts));
             commands.push("aida health".to_owned());
         }
         Some(Trouble::Fault) => commands.push(format!("aida why {id} --json")),
@@ -248,6 +254,17 @@ fn next(diagnosis: &Diagnosis, run: &Run, word: Option<&str>, raise: &str) -> Ve
     let mut seen = std::collections::BTreeSet::new();
     commands.retain(|command| seen.insert(command.clone()));
     commands
+}
+
+/// What changes a wrong key: config.toml does not where the key stands in something stronger.
+fn new_key(diagnosis: &Diagnosis, facts: &Facts<'_>) -> String {
+    let refused = |failure: &&Failure| failure.trouble == Trouble::Credentials;
+    let refusing = diagnosis.failures.iter().find(refused).map(|failure| &failure.provider);
+    let elsewhere = facts
+        .keys_elsewhere
+        .iter()
+        .find(|(provider, _)| refusing.is_some_and(|refusing| refusing == provider.as_str()));
+    elsewhere.map_or_else(|| "aida config init".to_owned(), |(_, change)| change.clone())
 }
 
 /// What helps against one failure, beside going on.
@@ -276,22 +293,30 @@ fn next_after(failure: &Failure, run: &str, project: &str) -> Option<String> {
 }
 
 /// What went wrong and was not made good: of each step the last call, if it failed. And how many
-/// went wrong before a later one went well.
-fn failures(lines: &[Line]) -> (Vec<Failure>, usize) {
-    let mut last: BTreeMap<(Option<i32>, &str, &str), &Line> = BTreeMap::new();
-    let mut failed = 0;
+/// went wrong before a later one went well, and how many before one that did not.
+fn failures(lines: &[Line]) -> (Vec<Failure>, usize, usize) {
+    // Of each step its last call, and how many have failed with it.
+    let mut last: BTreeMap<(Option<i32>, &str, &str), (&Line, usize)> = BTreeMap::new();
     for line in lines {
         let step = match line.kind.as_str() {
             "language" | "embedding" => (None, line.kind.as_str(), ""),
             kind => (line.shot, kind, line.component.as_str()),
         };
-        failed += usize::from(has_failed(line));
-        last.insert(step, line);
+        let before = last.get(&step).map_or(0, |(_, failed)| *failed);
+        last.insert(step, (line, before + usize::from(has_failed(line))));
     }
-    let kept: Vec<Failure> =
-        last.into_values().filter(|line| has_failed(line)).map(failure).collect();
-    let overcome = failed.saturating_sub(kept.len());
-    (kept, overcome)
+    let (mut kept, mut overcome, mut earlier) = (Vec::new(), 0, 0);
+    for (line, failed) in last.into_values() {
+        if has_failed(line) {
+            kept.push(failure(line));
+            earlier += failed - 1;
+        } else if matches!(line.operation_state.as_str(), "ready" | "kept") {
+            overcome += failed;
+        } else {
+            earlier += failed;
+        }
+    }
+    (kept, overcome, earlier)
 }
 
 fn has_failed(line: &Line) -> bool {
@@ -312,13 +337,12 @@ fn failure(line: &Line) -> Failure {
         Some(error) => classify(error),
         None => (Trouble::Network, "it was cut off while it was being sent"),
     };
-    let amount = |amount: Usd| format!("${}", amount.dollars().normalize());
     let money = match (line.operation_state.as_str(), line.settled_usd) {
         ("failed_charged", settled) => {
-            format!("charged {}", amount(settled.unwrap_or(line.reserved_usd)))
+            format!("charged {}", settled.unwrap_or(line.reserved_usd).exact())
         }
         ("failed_not_charged", _) => "not charged".to_owned(),
-        _ => format!("unknown, up to {}", amount(line.reserved_usd)),
+        _ => format!("unknown, up to {}", line.reserved_usd.exact()),
     };
     Failure {
         operation_id: line.operation_id,

@@ -92,7 +92,8 @@ fn failed(provider: &str, class: &str, money: &str, status: u16, message: &str) 
 }
 
 fn diagnosed(run: &Run, lines: &[Line], stop: Option<&str>, liveness: Liveness) -> Diagnosis {
-    diagnose(&Facts { run, lines, last_stop_reason: stop, liveness, now: time() })
+    let keys_elsewhere = &[(Provider::Kie, "change KIE_API_KEY in the environment".to_owned())];
+    diagnose(&Facts { run, lines, last_stop_reason: stop, liveness, now: time(), keys_elsewhere })
 }
 
 fn dead(run: &Run, lines: &[Line]) -> Diagnosis {
@@ -210,6 +211,30 @@ fn a_providers_failure_is_the_runs() {
         assert_eq!((found.trouble, found.next[0].as_str()), (Some(trouble), first), "{status}");
         assert_eq!(found.stage, "writing (the writer)");
     }
+}
+
+#[test]
+fn only_what_went_well_later_was_made_good() {
+    let busy = || failed("kie", "unavailable", "not_charged", 500, "busy");
+    let lines = [
+        line("image", 1, "failed_not_charged", busy()),
+        line("image", 2, "failed_not_charged", busy()),
+        line("image", 1, "kept", None),
+        line("image", 2, "failed_not_charged", busy()),
+        line("image", 3, "failed_not_charged", busy()),
+        line("image", 3, "planned", None),
+    ];
+    let found = dead(&run("shooting", Some(("provider", "kie: busy"))), &lines);
+    assert_eq!((found.failures.len(), found.overcome, found.earlier), (1, 1, 2));
+}
+
+#[test]
+fn a_wrong_key_is_changed_where_it_stands() {
+    let refused = failed("kie", "credentials", "not_charged", 401, "no");
+    let lines = [line("image", 1, "failed_not_charged", refused)];
+    let found = dead(&run("shooting", Some(("provider", "kie: no"))), &lines);
+    assert_eq!(found.next[0], "change KIE_API_KEY in the environment");
+    assert_eq!(found.next[1], "aida health");
 }
 
 #[test]
