@@ -243,7 +243,7 @@ fn usage_error(unparsed: &clap::Error) -> Error {
         .flat_map(str::lines)
         .map(str::trim)
         .filter_map(|line| line.strip_prefix("tip: "))
-        .fold(Error::usage(words.join(" ")), |error, tip| error.hint(tip))
+        .fold(Error::usage(words.join(" ")), Error::hint)
         .hint("`aida COMMAND --help` shows what a command takes")
 }
 

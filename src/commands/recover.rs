@@ -115,7 +115,7 @@ pub async fn run(arguments: &RecoverArgs, context: &Context) -> Result<(), Error
         .collect();
     if !cut_off.is_empty() {
         for run in cut_off {
-            if let Some(claim) = claimed(context, run).await? {
+            if let Some(claim) = Box::pin(claimed(context, run)).await? {
                 context.producer().await?.put_back(claim).await?;
             }
         }
@@ -150,7 +150,8 @@ pub async fn run(arguments: &RecoverArgs, context: &Context) -> Result<(), Error
         by_run.entry(operation.run_id).or_default().push(operation);
     }
     for (run, operations) in by_run {
-        let found = one_run(arguments, context, &till, run, operations).await?;
+        // Boxed: it holds a whole run.
+        let found = Box::pin(one_run(arguments, context, &till, run, operations)).await?;
         report.operations.extend(found);
     }
     finish(&report, context)

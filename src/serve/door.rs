@@ -20,7 +20,7 @@ const CONNECTIONS: usize = 1_024;
 /// How long a request's headers may take.
 const HEADERS_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a caller may take nothing of an answer before the connection is given up.
-const TAKING_DEADLINE: Duration = Duration::from_secs(60);
+const TAKING_DEADLINE: Duration = Duration::from_mins(1);
 /// The most headers of a request.
 const MOST_HEADERS: usize = 64;
 /// The most bytes of a request's line and headers.
@@ -113,7 +113,7 @@ mod tests {
             let answer = answer.lock().unwrap().take();
             let pieces = stream::repeat_with(move || {
                 let _held = &answer;
-                Ok::<_, Infallible>(Bytes::from_static(&[0; 64 * 1024]))
+                Ok::<_, Infallible>(Bytes::from_static(&[0; 8 * 1024]))
             });
             async { Body::from_stream(pieces) }
         };

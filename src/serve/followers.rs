@@ -22,7 +22,7 @@ pub(super) struct Followers {
 pub(super) struct Place {
     user: String,
     followers: Arc<Followers>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Default for Followers {
@@ -34,14 +34,14 @@ impl Default for Followers {
 impl Followers {
     /// Takes a place for a user, if one is free.
     pub(super) fn take(self: &Arc<Self>, user: &str) -> Option<Place> {
-        let place = self.places.clone().try_acquire_owned().ok()?;
+        let permit = self.places.clone().try_acquire_owned().ok()?;
         let mut of_users = self.of_users.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = of_users.entry(user.to_owned()).or_default();
         if *taken >= OF_A_USER {
             return None;
         }
         *taken += 1;
-        Some(Place { user: user.to_owned(), followers: self.clone(), _place: place })
+        Some(Place { user: user.to_owned(), followers: self.clone(), _permit: permit })
     }
 }
 

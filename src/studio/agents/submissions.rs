@@ -214,7 +214,7 @@ mod tests {
         assert!(complaint(&|input| *input = Value::Null).starts_with("invalid type: null"));
         assert_eq!(
             complaint(&|input| input["shots"].as_array_mut().unwrap().truncate(1)),
-            "the storyboard has 1 shots; 2 were asked for"
+            "the storyboard has 1 shot; 2 were asked for"
         );
         assert!(
             complaint(&|input| {

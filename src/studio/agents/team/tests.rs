@@ -298,8 +298,8 @@ async fn broken_input_goes_back_once() {
     for (place, words) in [
         (1, "unknown field `instruction`"),
         (3, "missing field `logline`"),
-        (6, "the storyboard has 1 shots; 2 were asked for"),
-        (8, "the storyboard has 1 shots; 2 were asked for"),
+        (6, "the storyboard has 1 shot; 2 were asked for"),
+        (8, "the storyboard has 1 shot; 2 were asked for"),
     ] {
         let answered = results(&rehearsed.asked[place].1);
         assert!(answered[0].1.contains(words) && answered[0].2, "{answered:?}");
@@ -322,7 +322,7 @@ async fn broken_input_twice_ends_the_work() {
     let (error, _) = fails(vec![ask_writer(), submit_script(), submit(), submit()]).await;
     assert_eq!(
         error.to_string(),
-        "the Orchestrator called submit_storyboard twice with input that cannot be used: the storyboard has 1 shots; 2 were asked for"
+        "the Orchestrator called submit_storyboard twice with input that cannot be used: the storyboard has 1 shot; 2 were asked for"
     );
 }
 
