@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The most at once.
-const FOLLOWERS: usize = 256;
+const FOLLOWERS: usize = 512;
 /// The most of one user.
-const OF_A_USER: usize = 64;
+const OF_A_USER: usize = 256;
 
 /// The places.
 #[derive(Debug)]
