@@ -46,8 +46,23 @@ pub(super) struct Confirmed {
 }
 
 impl Confirmed {
+    /// Renews the lease of a run that [`Till::admit`] has confirmed in the same transaction, which still holds its row:
+    /// however long the locks were waited for, a whole lease is left to send in. None for a call outside of runs.
+    pub(super) async fn renewed(
+        transaction: &mut sqlx::PgConnection,
+        payer: Payer<'_>,
+        owner: Option<&str>,
+    ) -> Result<Option<Self>, TillError> {
+        let (Some(run), Some(owner)) = (payer.run, owner) else { return Ok(None) };
+        let confirmed = Self::now();
+        match runs::keep_claim(transaction, run, owner).await? {
+            Kept::Lost => Err(TillError::TakenOver),
+            Kept::Held | Kept::StopAsked => Ok(Some(confirmed)),
+        }
+    }
+
     /// From now on, before the database is asked.
-    pub(super) fn now() -> Self {
+    fn now() -> Self {
         Self { asked: Instant::now(), asked_on_the_wall: SystemTime::now() }
     }
 

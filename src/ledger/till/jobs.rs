@@ -84,12 +84,7 @@ impl Till {
             if cancel.is_cancelled() {
                 return Err(TillError::Cancelled);
             }
-            let confirmed = Confirmed::now();
             match self.take(operation, parcel).await {
-                Ok(Admission::Taken) if parcel.owner.is_some() && !confirmed.stands() => {
-                    self.not_sent(operation.id).await?;
-                    return Err(TillError::TakenOver);
-                }
                 Ok(Admission::Taken) => break,
                 Ok(Admission::Wait(time)) => return Ok(Submission::Wait(time)),
                 Err(refusal) if refusal.may_fit_later() && asked.elapsed() < CAP_PATIENCE => {
@@ -149,15 +144,32 @@ impl Till {
         };
         let (from, to) = (OperationState::Planned, OperationState::Submitting);
         operations::transition(&mut transaction, operation.id, from, to, change, now).await?;
+        let confirmed =
+            Confirmed::renewed(&mut transaction, operation.payer(), parcel.owner).await?;
         transaction.commit().await?;
         self.store.journal(&mut session, operation.id).await?;
         session.close().await;
+        self.is_in_time(operation.id, confirmed).await?;
         Ok(Admission::Taken)
+    }
+
+    /// Refuses to send a call whose reservation is taken, and gives that up, where its run's lease may have run out
+    /// since it was confirmed.
+    pub(super) async fn is_in_time(
+        &self,
+        operation: OperationId,
+        confirmed: Option<Confirmed>,
+    ) -> Result<(), TillError> {
+        if confirmed.is_none_or(Confirmed::stands) {
+            return Ok(());
+        }
+        self.not_sent(operation).await?;
+        Err(TillError::TakenOver)
     }
 
     /// Gives up a call whose reservation is taken and that was not sent, for it came too late. Another
     /// process may have found it meanwhile and call it unknown; this one knows.
-    pub(super) async fn not_sent(&self, operation: OperationId) -> Result<(), TillError> {
+    async fn not_sent(&self, operation: OperationId) -> Result<(), TillError> {
         let change = || Change {
             failure: Some(serde_json::json!({
                 "class": "taken_over",

@@ -293,7 +293,6 @@ impl Till {
         let Opening { purpose, new, price, ceiling, fingerprint, call, is_cold } = *opening;
         let now = self.clock.now();
         let owner = purpose.owner.as_deref();
-        let confirmed = Confirmed::now();
         let mut session = self.store.session().await?;
         let mut transaction = session.begin().await?;
         if let Some(call) = call.filter(|_| is_cold) {
@@ -327,13 +326,11 @@ impl Till {
             let call = Call { started_at: now, ..call.clone() };
             prompt_cache::begin(&mut transaction, &call).await?;
         }
+        let confirmed = Confirmed::renewed(&mut transaction, new.payer(), owner).await?;
         transaction.commit().await?;
         self.store.journal(&mut session, new.id).await?;
         session.close().await;
-        if owner.is_some() && !confirmed.stands() {
-            self.not_sent(new.id).await?;
-            return Err(TillError::TakenOver);
-        }
+        self.is_in_time(new.id, confirmed).await?;
         Ok(Opened::Taken(now))
     }
 
