@@ -35,7 +35,8 @@ use jiff::Timestamp;
 use rust_decimal::Decimal;
 use rust_decimal_macros::dec;
 use serde_json::json;
-use support::TestDatabase;
+use sqlx::Connection as _;
+use support::{TestDatabase, say};
 use tokio_util::sync::CancellationToken;
 
 /// A model that answers by a script and counts what it was asked.
@@ -251,7 +252,7 @@ fn parcel(payload: &serde_json::Value) -> Parcel<'_> {
 }
 
 fn job() -> Job {
-    Job { request_id: "task_1".to_owned(), status_url: None, response_url: None, cancel_url: None }
+    Job::named("task_1")
 }
 
 const TOKENS: TokenCounts = TokenCounts {
@@ -422,6 +423,31 @@ async fn kie_is_sent_twenty_jobs_in_ten_seconds() {
     }
     assert_eq!(accepted, 20);
     assert_eq!(shop.count(OperationState::Planned).await, 5);
+}
+
+/// However long a call waits for the locks that it needs, a whole lease is left to send it in.
+#[tokio::test]
+async fn a_call_that_waited_long_for_a_lock_is_sent_by_whoever_still_drives_the_run() {
+    let shop = Shop::open().await;
+    if shop.database.url().is_none() {
+        say("SKIPPED: two sessions at once need a native server in AIDA_TEST_DATABASE_URL");
+        return;
+    }
+    let mut session = shop.store.session().await.unwrap();
+    sqlx::query("UPDATE runs SET owner = 'one'").execute(&mut *session).await.unwrap();
+    let mut another = session.begin().await.unwrap();
+    operations::lock_provider(&mut another, "kie").await.unwrap();
+    let image = shop.planned_image().await;
+    let (payload, cancel) = (json!({"prompt": "soup"}), CancellationToken::new());
+    let of_one = Parcel { owner: Some("one"), ..parcel(&payload) };
+    let sending = shop.till.submit(&image, of_one, &cancel, |_| async { Ok(job()) });
+    // Longer than anything may be sent after its lease was renewed.
+    let holding = async {
+        tokio::time::sleep(Duration::from_secs(14)).await;
+        another.rollback().await.unwrap();
+    };
+    let (submission, ()) = tokio::join!(sending, holding);
+    assert!(matches!(submission, Ok(Submission::Accepted(_))), "{submission:?}");
 }
 
 #[tokio::test]
